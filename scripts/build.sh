@@ -38,7 +38,7 @@ if [ -n "${VIBECOIN_BIN:-}" ]; then
   named=$(type -P -- "$VIBECOIN_BIN" || printf '%s' "$VIBECOIN_BIN")
   if [ "$(readlink -m -- "$named")" != "$(readlink -m -- "$target/release/vibecoin")" ]; then
     die "VIBECOIN_BIN is $VIBECOIN_BIN, which the scripts use instead of what is built here" \
-      "unset VIBECOIN_BIN, or build one all the same: env -u VIBECOIN_BIN $(printf %q "$0")"
+      "unset VIBECOIN_BIN, or build one all the same: env -u VIBECOIN_BIN $(word "$0")"
   fi
 fi
 

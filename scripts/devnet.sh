@@ -33,7 +33,7 @@ HELP
 esac
 
 # For the hints of the binary, which is not on the path.
-DEVNET_TYPED=$(printf %q "$0")
+DEVNET_TYPED=$(word "$0")
 export DEVNET_TYPED
 case $1 in
   up | restart)

@@ -15,6 +15,16 @@ export root
 
 say() { printf '%s\n' "$*" >&2; }
 
+# A text as one word of a command that every shell reads. What `printf %q` writes for a letter outside of ASCII under
+# LANG=C is read by bash alone.
+word() {
+  local quote="'\\''"
+  case ${1:-} in
+    '' | *[!A-Za-z0-9/._+:@%-]*) printf "'%s'" "${1//\'/"$quote"}" ;;
+    *) printf '%s' "$1" ;;
+  esac
+}
+
 # Ends the script: what happened, what to do about it.
 die() {
   say "error: $1"
@@ -28,7 +38,7 @@ wrong() {
   if [ $# -ge 2 ]; then
     say "hint: $2"
   else
-    printf 'hint: see %q --help\n' "$0" >&2
+    printf 'hint: see %s --help\n' "$(word "$0")" >&2
   fi
   exit 2
 }
@@ -38,7 +48,7 @@ find_binary() { # [program]
   if [ -n "${VIBECOIN_BIN:-}" ]; then
     binary=$(type -P -- "$VIBECOIN_BIN" || true)
     [ -n "$binary" ] || die "VIBECOIN_BIN is $VIBECOIN_BIN, which is no program" \
-      "unset VIBECOIN_BIN to have one built; this prints its path: env -u VIBECOIN_BIN $(printf %q "$scripts/build.sh")"
+      "unset VIBECOIN_BIN to have one built; this prints its path: env -u VIBECOIN_BIN $(word "$scripts/build.sh")"
   elif [ -f "${1:-}" ] && [ -x "${1:-}" ]; then
     binary=$1
   else

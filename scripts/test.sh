@@ -2,7 +2,8 @@
 # Also when it is started with `sh`.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Everything that must be green before a change lands. `scripts/test.sh --help` says what.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
 case ${1:-} in
   '') ;;
@@ -25,10 +26,7 @@ One cargo at a time, one profile (release), so that the dependencies are compile
 HELP
     exit 0
     ;;
-  *)
-    printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
-    exit 2
-    ;;
+  *) wrong "unknown argument $1" ;;
 esac
 
 step_title=start
@@ -52,7 +50,7 @@ finish() {
 }
 trap finish EXIT
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$root"
 # Tests must not depend on what the caller has set for a node of their own.
 unset "${!VIBECOIN__@}"
 

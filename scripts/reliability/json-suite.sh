@@ -27,7 +27,7 @@ case $1 in
     ;;
   -*) wrong "unknown argument $1" ;;
 esac
-[ -r "$1" ] || die "cannot read $1" "name a file that can be read: $(printf %q "$0") CASES"
+[ -r "$1" ] || die "cannot read $1" "name a file that can be read: $(word "$0") CASES"
 find_binary
 start_dev
 python3 "$scripts/reliability/json-suite.py" "$1" "$url"

@@ -2,7 +2,8 @@
 # Also when it is started with `sh`.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Network faults over real nodes, the long way. `scripts/reliability/network.sh --help` says what.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/../prelude.sh"
 
 help() {
   cat <<'HELP'
@@ -32,30 +33,24 @@ while [ $# -gt 0 ]; do
       exit 0
       ;;
     --seed)
-      [ $# -ge 2 ] || {
-        printf 'error: --seed needs a number\nhint: see %q --help\n' "$0" >&2
-        exit 2
-      }
+      [ $# -ge 2 ] || wrong "--seed needs a number"
       seed=$2
       shift
       ;;
     --no-build) build=no ;;
     network | crash | link | byzantine) steps+=("$1") ;;
-    *)
-      printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
-      exit 2
-      ;;
+    *) wrong "unknown argument $1" ;;
   esac
   shift
 done
 [ ${#steps[@]} -gt 0 ] || steps=(crash network link byzantine)
 
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$root"
 unset "${!VIBECOIN__@}"
 # shellcheck source=scripts/native.sh
 . scripts/native.sh
 need_packages iproute2 iptables
-[ "$(id -u)" = 0 ] || die "network namespaces need root" "run it as root: sudo $(printf %q "$0")"
+[ "$(id -u)" = 0 ] || die "network namespaces need root" "run it as root: sudo $(word "$0")"
 if [ "$build" = yes ]; then
   cargo build --release --locked -p vibecoin-cli --bin vibecoin
   # The lying validator is a build of its own: a node that is shipped cannot lie.

@@ -2,7 +2,8 @@
 # Also when it is started with `sh`.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Exactly three of four validators for 10,000 heights, the long way. `scripts/reliability/quorum.sh --help` says what.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/../prelude.sh"
 
 help() {
   cat <<'HELP'
@@ -22,21 +23,15 @@ while [ $# -gt 0 ]; do
       exit 0
       ;;
     --seed | --heights)
-      [ $# -ge 2 ] || {
-        printf 'error: %s needs a number\nhint: see %q --help\n' "$1" "$0" >&2
-        exit 2
-      }
+      [ $# -ge 2 ] || wrong "$1 needs a number"
       if [ "$1" = --seed ]; then seed=$2; else heights=$2; fi
       shift
       ;;
-    *)
-      printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
-      exit 2
-      ;;
+    *) wrong "unknown argument $1" ;;
   esac
   shift
 done
 
-cd "$(dirname "$0")/../.."
+cd "$root"
 exec cargo run --release --locked -p vibecoin-tests-sim --bin sim -- \
   --seed "$seed" --outage 1 --absence "$heights" --outage-loss 10

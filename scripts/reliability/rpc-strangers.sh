@@ -2,7 +2,8 @@
 # Also when it is started with `sh`.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Strangers against the listeners of a real node. `scripts/reliability/rpc-strangers.sh --help` says what.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/../prelude.sh"
 
 help() {
   cat <<'HELP'
@@ -26,23 +27,17 @@ while [ $# -gt 0 ]; do
       exit 0
       ;;
     --seconds)
-      [ $# -ge 2 ] || {
-        printf 'error: --seconds needs a number\nhint: see %q --help\n' "$0" >&2
-        exit 2
-      }
+      [ $# -ge 2 ] || wrong "--seconds needs a number"
       seconds=$2
       shift
       ;;
     --no-build) build=no ;;
-    *)
-      printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
-      exit 2
-      ;;
+    *) wrong "unknown argument $1" ;;
   esac
   shift
 done
 
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$root"
 unset "${!VIBECOIN__@}"
 # shellcheck source=scripts/native.sh
 . scripts/native.sh

@@ -2,7 +2,8 @@
 # Also when it is started with `sh`.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Hostile peers and clients against networks of real nodes. `scripts/reliability/strangers.sh --help` explains.
-set -euo pipefail
+# shellcheck source=scripts/prelude.sh
+. "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/../prelude.sh"
 
 help() {
   cat <<'HELP'
@@ -35,21 +36,18 @@ while [ $# -gt 0 ]; do
       exit 0
       ;;
     --no-build) build=no ;;
-    -*)
-      printf 'error: unknown argument %s\nhint: see %q --help\n' "$1" "$0" >&2
-      exit 2
-      ;;
+    -*) wrong "unknown argument $1" ;;
     *) attacks+=("$1") ;;
   esac
   shift
 done
 
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$root"
 unset "${!VIBECOIN__@}"
 # shellcheck source=scripts/native.sh
 . scripts/native.sh
 need_packages iproute2 iptables faketime
-[ "$(id -u)" = 0 ] || die "network namespaces need root" "run it as root: sudo $(printf %q "$0")"
+[ "$(id -u)" = 0 ] || die "network namespaces need root" "run it as root: sudo $(word "$0")"
 if [ "$build" = yes ]; then
   cargo build --release --locked -p vibecoin-cli --bin vibecoin
   cargo build --release --locked -p vibecoin-byzantine -p vibecoin-tests-faults --bins

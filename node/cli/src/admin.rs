@@ -8,9 +8,10 @@ use jsonrpsee::http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuild
 use serde_json::Value;
 use vibecoin_config::Paths;
 use vibecoin_devnet::home::read_token;
+use vibecoin_devnet::running::ENDPOINT_BYTES_MAX;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, ENDPOINT_BYTES_MAX};
+use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;

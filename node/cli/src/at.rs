@@ -1,9 +1,34 @@
-//! The state that a command reads, as an option.
+//! Blocks in arguments: the one that a command is about, and the state that it reads.
 
 use clap::Args;
 use vibecoin_rpc_api::BlockRef;
 
 use crate::error::CliError;
+
+/// A block as typed.
+///
+/// # Errors
+/// Exit 2 for a text that is not a block.
+pub fn block(text: &str) -> Result<BlockRef, CliError> {
+    text.parse::<BlockRef>().map_err(|error| {
+        let error = CliError::from(error);
+        // "pending" is one that there is not: its message names where to look.
+        match text {
+            "pending" => error,
+            _ => {
+                error.hint("write latest for the newest block, or a height: `vibecoin block list` shows them")
+            }
+        }
+    })
+}
+
+/// The same for an option.
+///
+/// # Errors
+/// As [`block`].
+pub fn block_if_any(text: Option<&str>) -> Result<Option<BlockRef>, CliError> {
+    text.map(block).transpose()
+}
 
 /// The state to read.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,6 +44,6 @@ impl At {
     /// # Errors
     /// Exit 2 for a text that is not a block.
     pub fn get(&self) -> Result<Option<BlockRef>, CliError> {
-        Ok(self.at.as_deref().map(str::parse).transpose()?)
+        block_if_any(self.at.as_deref())
     }
 }

@@ -2,8 +2,10 @@
 
 use jsonrpsee::http_client::HttpClient;
 use vibecoin_client::{BuildError, FeeBound, FeeError};
-use vibecoin_genesis::BuiltGenesis;
+use vibecoin_config::Paths;
+use vibecoin_devnet::guard;
 use vibecoin_light::{ProofFile, Trust, verify_light_block};
+use vibecoin_primitives::text::quoted_path;
 use vibecoin_primitives::{AddressError, Hash, Height};
 use vibecoin_rpc_api::methods::{ChainApiClient as _, ProofApiClient as _};
 use vibecoin_rpc_api::views::ParamsView;
@@ -24,7 +26,7 @@ pub async fn ask(context: &Context, client: &HttpClient) -> Result<Chain, CliErr
     let Some(own) = context.built_genesis()? else {
         return Chain::reported(info).map_err(no_chain);
     };
-    is_that_of(context, &own, info.genesis_hash.0)?;
+    context.refuse_other_chain(&own, info.genesis_hash.0)?;
     info.params = ParamsView::from(&own.params);
     info.address_prefix.clone_from(&own.params.address_prefix);
     let trust = files::trust(&own);
@@ -32,19 +34,27 @@ pub async fn ask(context: &Context, client: &HttpClient) -> Result<Chain, CliErr
     Chain::verified(info, trust, head).map_err(no_chain)
 }
 
-/// Refuses the chain of a node, by its genesis hash, if it is not that of the home.
-pub fn is_that_of(context: &Context, own: &BuiltGenesis, node: Hash) -> Result<(), CliError> {
-    if own.hash == node {
-        return Ok(());
-    }
+/// The error for a genesis file, described by `given`, of another chain than that of the home.
+pub fn of_another(paths: &Paths, own: Hash, given: &str, its: Hash) -> CliError {
     let message = format!(
-        "the node is on the chain {node}, the home {} on {}",
-        context.home()?.display(),
-        own.hash
+        "the home {} is of the chain {own}, {given} is {its}",
+        paths.home.display()
     );
-    Err(CliError::new(Exit::Rejected, message)
-        .reason("wrong_chain")
-        .hint("use the --url of a node of this home, or another --home"))
+    CliError::new(Exit::GenesisMismatch, message).hint(other_chain_hint(paths))
+}
+
+/// Remedy for such a file. A home in which nothing was stored or signed may take it in the place of its own.
+fn other_chain_hint(paths: &Paths) -> String {
+    let genesis = quoted_path(&paths.genesis);
+    if paths.db.join("CURRENT").exists() || guard::is_used(&paths.guard) {
+        return format!(
+            "without --genesis the home goes on with its own chain, that of {genesis}; use another --home for another chain"
+        );
+    }
+    format!(
+        "without --genesis the home keeps its own chain, that of {genesis}, of which nothing is stored yet: \
+         `mv --backup=numbered {genesis} {genesis}.before` makes place for another one; or use another --home"
+    )
 }
 
 fn no_chain(error: AddressError) -> CliError {

@@ -9,29 +9,23 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jsonrpsee::http_client::HttpClient;
-use jsonrpsee::ws_client::WsClient;
-use vibecoin_client::Endpoint;
 use vibecoin_config::{Config, Paths};
 use vibecoin_devnet::home::{PREFIX_DEFAULT, keys_of};
 use vibecoin_genesis::{BuiltGenesis, Genesis};
 use vibecoin_keystore::{KeyError, Keystore, NodeKeys};
 use vibecoin_primitives::AddressPrefix;
-use vibecoin_rpc_api::methods::ChainApiClient as _;
 use vibecoin_rpc_api::views::TIMEOUT_MS_MAX;
 
-use crate::error::{CliError, URL_FORM, names_other_keys};
+use crate::error::{CliError, names_other_keys};
 use crate::exit::Exit;
 use crate::globals::Globals;
 use crate::node_url::NodeUrl;
 use crate::settings::{KnobArgs, load};
 use crate::wait::Reports;
-use crate::{chain, devnet_hints, files, output};
-use address::{LOCAL_URL, check_scheme};
+use crate::{devnet_hints, files, output};
+use address::with_port;
 use home::NO_HOME;
 
-/// Maximum size of the file that holds a node's address, in bytes.
-pub const ENDPOINT_BYTES_MAX: usize = 1024;
 /// Time without an event of a stream after which the wait is reported.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -119,6 +113,19 @@ impl Context {
         }
     }
 
+    /// Refuses a configuration file that was named and is not there: a command that reads none would pass over it.
+    ///
+    /// # Errors
+    /// As for a file that cannot be read.
+    pub fn refuse_absent_config(&self) -> Result<(), CliError> {
+        match &self.globals.config {
+            Some(path) if path != Path::new("-") => std::fs::metadata(path)
+                .map(drop)
+                .map_err(CliError::file("read", path)),
+            _ => Ok(()),
+        }
+    }
+
     /// The configuration of the home: file and environment, as its node uses it without flags.
     ///
     /// # Errors
@@ -159,101 +166,6 @@ impl Context {
             .min(TIMEOUT_MS_MAX)
     }
 
-    /// The node's address: as given, or from the endpoint file of the home's node.
-    ///
-    /// # Errors
-    /// Exit 2 for a home that is not a directory; the fault of the endpoint file of the home's node.
-    pub fn url(&self) -> Result<NodeUrl, CliError> {
-        if !self.globals.url.is_of_home() {
-            return Ok(self.globals.url.clone());
-        }
-        let Some(home) = self.home_if_any()? else {
-            return Ok(LOCAL_URL.into());
-        };
-        let path = Paths::endpoint_in(home);
-        let text = match files::read_text(&path, ENDPOINT_BYTES_MAX) {
-            Ok(text) => text,
-            Err(error) if error.exit == Exit::NotFound => return Ok(self.configured_url()),
-            Err(error) => return Err(error),
-        };
-        Some(text.trim())
-            .filter(|url| url.starts_with("http://"))
-            .map(NodeUrl::from)
-            .ok_or_else(|| {
-                let message = format!("{} does not hold the address of a node", path.display());
-                CliError::new(Exit::InvalidFile, message)
-                    .hint("the node writes it when it starts; --url names a node without it")
-            })
-    }
-
-    /// The address that the node of a named home would listen on, while it does not run. The default home has none:
-    /// without a home the node at the usual address is asked.
-    fn configured_url(&self) -> NodeUrl {
-        let config = self.globals.home.as_ref().and_then(|_| self.config().ok());
-        match config.map(|config| (config.rpc.addr, config.rpc.port)) {
-            Some((addr, port)) if port != 0 && !addr.is_unspecified() => {
-                NodeUrl::from(format!("http://{}", std::net::SocketAddr::new(addr, port)).as_str())
-            }
-            _ => LOCAL_URL.into(),
-        }
-    }
-
-    /// Returns true if no node was named and that of the home does not run: another one may answer at its address.
-    fn may_be_anothers(&self) -> bool {
-        let home = self.home_if_any().ok().flatten();
-        self.globals.url.is_of_home() && home.is_some_and(|home| !Paths::endpoint_in(home).exists())
-    }
-
-    /// Refuses a node of another chain than that of the home, where no node was named.
-    async fn check_chain(&self) -> Result<(), CliError> {
-        if !self.may_be_anothers() {
-            return Ok(());
-        }
-        // A fault of the genesis file is reported by the commands that need it.
-        let (Ok(Some(own)), Ok(client)) = (self.built_genesis(), self.client()) else {
-            return Ok(());
-        };
-        // One that does not answer is reported by the command.
-        match client.get_info().await {
-            Ok(info) => chain::is_that_of(self, &own, info.genesis_hash.0),
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// The RPC interface of the node, with the timeout of this command.
-    ///
-    /// # Errors
-    /// As [`Context::url`], and exit 2 for an address with an unsupported scheme.
-    pub fn endpoint(&self) -> Result<Endpoint, CliError> {
-        self.endpoint_at(&self.url()?)
-    }
-
-    fn endpoint_at(&self, url: &NodeUrl) -> Result<Endpoint, CliError> {
-        check_scheme(url)?;
-        Ok(Endpoint::new(url.secret(), self.timeout()))
-    }
-
-    /// A client over HTTP.
-    ///
-    /// # Errors
-    /// Exit 2 when the address is invalid.
-    pub fn client(&self) -> Result<HttpClient, CliError> {
-        let url = self.url()?;
-        self.endpoint_at(&url)?.http().map_err(|error| {
-            CliError::usage(format!("{url} is no address of a node: {error}"))
-                .hint(URL_FORM)
-                .without_password(&url)
-        })
-    }
-
-    /// A client over WebSocket.
-    ///
-    /// # Errors
-    /// Exit 2 when the address is invalid, 3 when no node answers.
-    pub async fn websocket(&self) -> Result<WsClient, CliError> {
-        self.endpoint()?.websocket().await.map_err(CliError::from)
-    }
-
     /// Runs a client's future on this thread. While it is pending, the awaited event is reported.
     ///
     /// # Errors
@@ -279,7 +191,12 @@ impl Context {
         let named = Some(&self.globals.url).filter(|url| !url.is_of_home());
         match (self.devnet_hint(named), named) {
             (Some(hint), _) => hint,
-            (None, Some(_)) => "check that a node runs there; another --url names another node".to_owned(),
+            (None, Some(url)) => match with_port(url) {
+                Some(whole) => format!(
+                    "without a port it is port 80, and a node listens at 8545 unless it was told otherwise: --url {whole}"
+                ),
+                None => "check that a node runs there; another --url names another node".to_owned(),
+            },
             (None, None) => format!("{}; --url names another node", self.home_hint()),
         }
     }
@@ -502,22 +419,5 @@ impl Context {
             None => Ok(None),
             Some(_) => Ok(Some(self.paths()?.genesis)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_that_cannot_be_read_is_refused_with_the_form_of_one() {
-        use clap::Parser as _;
-        let line = ["vibecoin", "--url", "http://127.0.0.1:many", "status"];
-        let globals = crate::commands::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
-        let refused = globals
-            .ok()
-            .and_then(|globals| Context::new(globals).client().err());
-        let refused = refused.map(|error| (error.exit, error.hint));
-        assert_eq!(refused, Some((Exit::Usage, Some(URL_FORM.to_owned()))));
     }
 }

@@ -183,9 +183,13 @@ impl CliError {
             vibecoin_config::Place::File { .. } => format!("{}: ", path.display()),
             _ => String::new(),
         };
-        Self::new(exit, format!("{place}{error}"))
-            .hint("`vibecoin config init --stdout` prints every key with its default and its range")
-            .data(json!({ "key": error.key }))
+        let out = Self::new(exit, format!("{place}{error}")).data(json!({ "key": error.key }));
+        match crate::genesis_hints::for_configuration(path) {
+            Some(hint) => out.hint(hint),
+            None => {
+                out.hint("`vibecoin config init --stdout` prints every key with its default and its range")
+            }
+        }
     }
 
     /// The JSON for stdout.

@@ -1,7 +1,7 @@
 //! Files that commands read and write, within bounds.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vibecoin_devnet::files;
 use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX, Genesis};
@@ -53,6 +53,11 @@ pub fn write(path: &Path, text: &str, overwrite: bool) -> Result<(), CliError> {
 /// Writes a file that only the holder of a lock writes: it is replaced as a whole.
 pub fn write_locked(path: &Path, text: &str) -> Result<(), CliError> {
     Ok(files::write_locked(path, text)?)
+}
+
+/// The file that `--out` names; `None` for `-`, which is stdout, as `-` is stdin where a file is read.
+pub fn named_out(out: Option<PathBuf>) -> Option<PathBuf> {
+    out.filter(|path| path != Path::new("-"))
 }
 
 /// Writes the result of a command with `--out`: an existing file stays unless `force`.

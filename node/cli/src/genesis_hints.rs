@@ -1,8 +1,10 @@
-//! Remedies for a genesis that is refused.
+//! Remedies for a genesis that is refused, and for a file that is taken for one.
 
 use std::path::Path;
 
-use vibecoin_genesis::{GenesisError, Problem};
+use vibecoin_config::CONFIG_BYTES_MAX;
+use vibecoin_devnet::files;
+use vibecoin_genesis::{GENESIS_BYTES_MAX, Genesis, GenesisError, Problem};
 use vibecoin_primitives::AddressError;
 use vibecoin_primitives::text::quoted_path;
 
@@ -14,8 +16,41 @@ const NEW_ACCOUNT: &str = "`vibecoin keys new NAME` makes an account and prints 
 /// Creation of a validator's key.
 const NEW_VALIDATOR: &str = "`vibecoin init --home DIR --validator` makes a validator's key and prints it";
 
+/// Remedy for a genesis file where a configuration belongs; `None` for another file.
+pub fn for_configuration(path: &Path) -> Option<String> {
+    let text = read(path, GENESIS_BYTES_MAX)?;
+    Genesis::parse_draft(&text).ok()?;
+    Some(format!(
+        "it is a genesis file, which `vibecoin genesis validate {}` checks; the configuration of a home is its config.toml",
+        quoted_path(path)
+    ))
+}
+
+/// Returns true for the configuration of a node. A file with neither keys nor tables could be that of anything.
+fn is_configuration(path: &Path) -> bool {
+    let Some(text) = read(path, CONFIG_BYTES_MAX) else {
+        return false;
+    };
+    text.lines().any(|line| line.starts_with('[')) && vibecoin_config::parse(&text).is_ok()
+}
+
+/// The text of a file that was read before, which stdin cannot be again.
+fn read(path: &Path, most: usize) -> Option<String> {
+    if path == Path::new("-") {
+        return None;
+    }
+    files::read_text(path, most).ok()
+}
+
 /// Remedy for a fault in the file at `path`.
 pub fn for_file(path: &Path, error: &GenesisError) -> String {
+    if is_configuration(path) {
+        return format!(
+            "it is the configuration of a node, which `vibecoin config check {}` checks; the genesis file of a home is its \
+             genesis.toml",
+            quoted_path(path)
+        );
+    }
     let key = error.key.as_str();
     match &error.problem {
         Problem::Missing { .. } => missing(path, key),

@@ -364,3 +364,27 @@ fn values_that_were_typed_have_hints_of_their_own() {
     genesis.accounts.values_mut().next().unwrap().0 = 1;
     genesis.check_draft().unwrap();
 }
+
+#[test]
+fn a_configuration_and_a_genesis_file_are_told_apart() {
+    let check = |bench: &Bench, command: &str| {
+        let line = format!("vibecoin {command} {}", bench.path().display());
+        let arguments = Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        arguments.command.run(&Context::new(arguments.globals))
+    };
+    let configuration = Bench::new(&vibecoin_config::default_text());
+    let genesis = Bench::new(&text());
+    for (bench, wrong, right) in [
+        (&configuration, "genesis validate", "config check"),
+        (&genesis, "config check", "genesis validate"),
+    ] {
+        let hint = check(bench, wrong).unwrap_err().hint.unwrap();
+        let named = command(&hint, &[]);
+        assert!(named.starts_with(&format!("vibecoin {right} ")), "{hint}");
+        let _valid = bench.run(&named);
+    }
+    // One without any key or table is not taken for either.
+    let empty = Bench::new("# nothing\n");
+    let hint = check(&empty, "genesis validate").unwrap_err().hint.unwrap();
+    assert!(hint.contains("top of the file"), "{hint}");
+}

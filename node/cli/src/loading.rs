@@ -13,7 +13,7 @@ use crate::output;
 /// # Errors
 /// As [`Context::client`].
 pub fn target(context: &Context) -> Result<Node, CliError> {
-    Node::new(context.endpoint()?, context.client()?).map_err(CliError::from)
+    Node::new(context.endpoint()?, context.waiting_client()?).map_err(CliError::from)
 }
 
 /// Writes a line about the progress, unless the user wants none.

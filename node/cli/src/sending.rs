@@ -74,6 +74,19 @@ pub async fn pay(
     choices: Choices,
     wait: WaitFor,
 ) -> Result<Answer, CliError> {
+    let paid = sign_and_pay(context, client, chain, key, operations, choices, wait).await;
+    paid.map_err(|error| error.of_sender(&chain.show(Address::from(key.public_key()))))
+}
+
+async fn sign_and_pay(
+    context: &Context,
+    client: &HttpClient,
+    chain: &Chain,
+    key: &SecretKey,
+    operations: Vec<Operation>,
+    choices: Choices,
+    wait: WaitFor,
+) -> Result<Answer, CliError> {
     let sender = key.public_key();
     // A nonce given by the user is not changed: the node decides about it.
     if choices.nonce.is_some() {
@@ -83,7 +96,7 @@ pub async fn pay(
         if wait == WaitFor::Final {
             expect_final(context, &hash);
         }
-        let submitted = submit(context, client, raw, wait, Some(hash)).await;
+        let submitted = submit(context, raw, wait, Some(hash)).await;
         return Ok(report(
             &submitted.map_err(|error| sent.named_in(error))?,
             Some(fee),
@@ -111,7 +124,7 @@ pub async fn pay(
             hash,
         };
         // The turn ends when the pool has it: only then does the next reader of the nonce see it.
-        match submit(context, client, raw, WaitFor::Mempool, Some(hash)).await {
+        match submit(context, raw, WaitFor::Mempool, Some(hash)).await {
             Ok(taken) => break (signed, fee, taken),
             Err(error) if is_taken(&error) => {
                 if let Err(why) = signed.prove_superseded(context, client, chain).await {
@@ -132,7 +145,7 @@ pub async fn pay(
         timeout_ms: Some(U64(context.timeout_ms())),
     };
     expect_final(context, &signed.hash);
-    let waited = TxApiClient::wait(client, signed.hash.into(), Some(options)).await;
+    let waited = TxApiClient::wait(&context.waiting_client()?, signed.hash.into(), Some(options)).await;
     let submitted = waited
         .map_err(CliError::from)
         .and_then(|submitted| about(Some(signed.hash), submitted));
@@ -231,7 +244,6 @@ pub fn about<T: About>(hash: Option<Hash>, answer: T) -> Result<T, CliError> {
 /// Sends a transaction and waits as requested. `hash` is the transaction's own, if it is known.
 pub async fn submit(
     context: &Context,
-    client: &HttpClient,
     raw: Vec<u8>,
     wait: WaitFor,
     hash: Option<Hash>,
@@ -241,9 +253,10 @@ pub async fn submit(
         timeout_ms: Some(U64(context.timeout_ms())),
         min_height: None,
     };
+    let client = context.waiting_client()?;
     about(
         hash,
-        TxApiClient::submit(client, raw.into(), Some(options)).await?,
+        TxApiClient::submit(&client, raw.into(), Some(options)).await?,
     )
 }
 

@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory as _};
 
 use crate::commands::Arguments;
+use crate::commands::rpc::method_hint;
 use crate::error::CliError;
 use crate::output::message;
 
@@ -21,6 +22,9 @@ pub fn error(error: &clap::Error, typed: impl Iterator<Item = String>) -> CliErr
         return out.hint(format!(
             "{option} took {value} as its value: is the variable between them empty? {see}"
         ));
+    }
+    if let Some(hint) = second_method(error, &typed) {
+        return out.hint(hint);
     }
     out.hint(match meant(&command, error).or_else(|| suggestion(error)) {
         Some(name) => format!("did you mean {name}? {see}"),
@@ -90,13 +94,53 @@ const OTHER_NAMES: [(&str, &[&str], &str); 9] = [
     ("vibecoin keys", &["remove", "rm"], "delete"),
 ];
 
-/// The command that is called otherwise elsewhere.
+/// Names of other programs for an option, and ours. `vibecoin` stands for every command.
+const OTHER_OPTIONS: [(&str, &[&str], &str); 5] = [
+    (
+        "vibecoin node",
+        &["--port", "--rpc-port", "--http.port"],
+        "--rpc.port",
+    ),
+    ("vibecoin devnet up", &["--port"], "--base-port"),
+    (
+        "vibecoin testnet generate",
+        &["--port", "--base-port"],
+        "--starting-port",
+    ),
+    ("vibecoin", &["--datadir", "--data-dir"], "--home"),
+    ("vibecoin", &["--rpc-url", "--endpoint"], "--url"),
+];
+
+/// The command or the option that is called otherwise elsewhere.
 fn meant(command: &str, error: &clap::Error) -> Option<String> {
     let typed = texts(error, ContextKind::InvalidSubcommand);
-    let found = OTHER_NAMES
+    let names = OTHER_NAMES.iter().filter(|(of, ..)| *of == command);
+    let option = match error.kind() {
+        ErrorKind::UnknownArgument => texts(error, ContextKind::InvalidArg),
+        _ => Vec::new(),
+    };
+    let options = OTHER_OPTIONS
         .iter()
-        .find(|(of, names, _)| *of == command && typed.iter().any(|typed| names.contains(&typed.as_str())));
+        .filter(|(of, ..)| *of == command || !of.contains(' '));
+    let typed = typed
+        .iter()
+        .chain(&option)
+        .map(|typed| plain(typed))
+        .collect::<Vec<_>>();
+    let found = names
+        .chain(options)
+        .find(|(_, others, _)| typed.iter().any(|typed| others.contains(typed)));
     found.map(|(_, _, name)| (*name).to_owned())
+}
+
+/// Remedy for a method of `rpc` behind another word, as in `rpc call METHOD PARAMETERS`.
+fn second_method(error: &clap::Error, typed: &[String]) -> Option<String> {
+    let extra = texts(error, ContextKind::InvalidArg);
+    if error.kind() != ErrorKind::UnknownArgument || extra.iter().any(|word| word.starts_with('-')) {
+        return None;
+    }
+    let behind = typed.iter().skip_while(|word| *word != "rpc").skip(2);
+    behind.map(String::as_str).find_map(method_hint)
 }
 
 /// The intended name, if one resembles the typed one.

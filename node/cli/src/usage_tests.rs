@@ -154,6 +154,41 @@ fn a_name_of_another_program_leads_to_a_command_that_is_there() {
 }
 
 #[test]
+fn an_option_of_another_program_leads_to_one_that_is_there() {
+    let mut root = Arguments::command();
+    root.build();
+    for (command, names, meant) in OTHER_OPTIONS {
+        let path = command.split(' ').skip(1);
+        let of = path.fold(&root, |at, name| at.find_subcommand(name).expect(command));
+        let has = |option: &str| {
+            of.get_arguments()
+                .any(|argument| argument.get_long() == option.strip_prefix("--"))
+        };
+        assert!(has(meant), "{command} {meant}");
+        for name in names {
+            assert!(!has(name), "{command} {name} is an option itself");
+            let line = match command {
+                "vibecoin" => format!("status {name} x"),
+                _ => format!("{} {name} x", command.trim_start_matches("vibecoin")),
+            };
+            let hint = refused(&line).hint.unwrap();
+            assert!(
+                hint.starts_with(&format!("did you mean {meant}? ")),
+                "{line}: {hint}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_method_behind_another_word_is_the_first_argument() {
+    for line in ["rpc call chain_getHead {}", "rpc chain_getBlock chain_getHead {}"] {
+        let hint = refused(line).hint.unwrap();
+        assert!(hint.contains("`vibecoin rpc chain_get"), "{line}: {hint}");
+    }
+}
+
+#[test]
 fn the_command_is_found_behind_options_and_their_values() {
     for (line, command) in [
         ("", "vibecoin"),

@@ -18,14 +18,18 @@
 //! The library prints nothing and parses no command line: progress goes to a [`wait::Reporter`], and the remedy in an
 //! error names commands of `vibecoin`.
 //!
-//! Read in this order: [`error`], [`wait`], [`files`], [`home`] (what the others use); [`profile`], [`plan`], [`homes`],
+//! Read in this order: [`error`], [`wait`], [`files`], [`home`] (what the others use); [`dev`], [`scratch`], [`running`] (the
+//! home of one node); [`profile`], [`plan`], [`homes`],
 //! [`deployment`], [`generate`] (a network and its files); [`folder`], [`process`], [`record`], [`state`], [`ports`],
 //! [`client`], [`readiness`], [`setup`], [`supervisor`], [`partition`], [`addition`] (a devnet).
 
+pub mod dev;
 pub mod error;
 pub mod files;
 pub mod guard;
 pub mod home;
+pub mod running;
+pub mod scratch;
 pub mod settings;
 pub mod wait;
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::error::{Class, Error};
 use crate::plan::{PORT_STEP, Ports, ports};
+use crate::wait::Reporter;
 
 /// Start and end of the search for free ports.
-const FIRST: u16 = 27_100;
+pub const FIRST: u16 = 27_100;
 const LAST: u16 = 31_000;
 /// Maximum first port of a node, which has four.
 const FIRST_PORT_MAX: u16 = u16::MAX - 3;
@@ -42,15 +43,17 @@ impl Listening {
     /// # Errors
     /// The fault `port_taken`, with the given remedy.
     pub fn check(&self, ports: Ports, hint: &str) -> Result<(), Error> {
-        let Some((port, inode)) = self.taken(ports) else {
-            return Ok(());
-        };
-        Err(Error::new(
-            Class::Failure,
-            format!("port {port} is taken by {}", owner(inode)),
-        )
-        .reason("port_taken")
-        .hint(hint))
+        match self.user_of(ports) {
+            None => Ok(()),
+            Some(taken) => Err(Error::new(Class::Failure, taken).reason("port_taken").hint(hint)),
+        }
+    }
+
+    /// The use of one of a node's ports, with its owner; `None` if all are free.
+    #[must_use]
+    pub fn user_of(&self, ports: Ports) -> Option<String> {
+        self.taken(ports)
+            .map(|(port, inode)| format!("port {port} is taken by {}", owner(inode)))
     }
 
     /// Returns true if none of a node's ports is in use.
@@ -72,6 +75,15 @@ impl Listening {
                 let is_other = |port| others.iter().any(|other| other.all().contains(&port));
                 self.has_free(*ports) && !ports.all().into_iter().any(is_other)
             })
+    }
+
+    /// Reports that nodes have other ports than the first choice, which `planned` are.
+    pub fn report_moved(&self, planned: impl IntoIterator<Item = Ports>, base: u16, reporter: Reporter) {
+        if let Some(taken) = planned.into_iter().find_map(|ports| self.user_of(ports)) {
+            reporter.note(&format!(
+                "{taken}: the devnet has the ports from {base} on; --base-port PORT names others"
+            ));
+        }
     }
 
     /// The first base from which `nodes` nodes have free ports; `preferred` is tried before all others.

@@ -201,8 +201,8 @@ fn heights(names: &[&str], heads: &[Option<client::Head>]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// Waits until a node has the head of the others: the height that they have at that moment, or one below
-/// while the next block is in flight, with the same block. Returns that height.
+/// Waits until a node has the head of the others: the highest block that they had just before it was asked. Returns
+/// that block.
 ///
 /// # Errors
 /// As [`caught_up`].
@@ -216,26 +216,22 @@ pub async fn at_head(
     let clients = client::clients(others)?;
     let mut reports = Reports::after(REPORT_AFTER);
     loop {
-        let (mine, theirs) = (client::heads(&own).await, client::heads(&clients).await);
+        // The others first: of a chain that advances, the node is asked for what they have already.
+        let theirs = client::heads(&clients).await;
+        let mine = client::heads(&own).await.into_iter().flatten().next();
         let highest = theirs.iter().flatten().map(|head| head.height).max();
-        let mine = mine.into_iter().flatten().next();
-        if let Some(mine) = mine
-            && mine.height.saturating_add(1) >= highest.unwrap_or(mine.height)
-        {
-            // The nodes to compare: this one, and every other that answers.
+        if let Some(height) = reached(mine.map(|head| head.height), highest) {
+            // The nodes to compare: this one, and every other that has the block.
             let mut all = own.to_vec();
             let mut names = vec![node.name.as_str()];
             for ((client, other), head) in clients.iter().zip(others).zip(&theirs) {
-                if head.is_some_and(|head| head.height >= mine.height) {
+                if head.is_some_and(|head| head.height >= height) {
                     all.push(client.clone());
                     names.push(&other.name);
                 }
             }
-            if let Some(hash) = client::same_block(&all, &names, mine.height).await? {
-                return Ok(Agreed {
-                    height: mine.height,
-                    hash,
-                });
+            if let Some(hash) = client::same_block(&all, &names, height).await? {
+                return Ok(Agreed { height, hash });
             }
         }
         if node.pid.and_then(started_at) != node.started {
@@ -265,10 +261,33 @@ pub async fn at_head(
     }
 }
 
+/// The height at which a node has the head of others, whose highest is `highest`; `None` while it is below.
+fn reached(mine: Option<u64>, highest: Option<u64>) -> Option<u64> {
+    let mine = mine?;
+    match highest {
+        Some(highest) => (mine >= highest).then_some(highest),
+        None => Some(mine),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_one_block_behind_is_not_at_the_head() {
+        assert_eq!(reached(Some(6), Some(7)), None);
+        assert_eq!(reached(Some(7), Some(7)), Some(7));
+        // The others have that block; the next one may still be on its way to them.
+        assert_eq!(reached(Some(8), Some(7)), Some(7));
+        assert_eq!(
+            reached(Some(7), None),
+            Some(7),
+            "there is no other to compare with"
+        );
+        assert_eq!(reached(None, Some(7)), None);
+    }
 
     #[test]
     fn the_ready_line_is_found_among_other_lines_and_its_new_fields_may_be_missing() {

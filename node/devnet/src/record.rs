@@ -59,9 +59,10 @@ pub struct State {
     pub moving: bool,
     /// Validators first.
     pub nodes: Vec<NodeRecord>,
-    /// A process of the devnet that this folder was copied from, if one of them still runs.
-    #[serde(skip)]
-    pub original: Option<u32>,
+    /// Processes of the devnet that this folder was copied from, as pid and start time, while they run. They are
+    /// recorded before the copy's own processes take their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub original: Vec<(u32, u64)>,
 }
 
 const fn is_false(value: &bool) -> bool {
@@ -125,21 +126,25 @@ impl NodeRecord {
         self.role == Role::Validator.name()
     }
 
-    /// Its recorded process, if that still runs.
-    fn running_pid(&self) -> Option<u32> {
-        let runs = |pid: &u32| self.started.is_some() && process::started_at(*pid) == self.started;
-        self.pid.filter(runs)
+    /// Its recorded process with its start time, if that still runs.
+    fn running(&self) -> Option<(u32, u64)> {
+        self.pid.zip(self.started).filter(runs)
     }
 
     /// Returns true if its recorded process still runs, in a folder that was removed.
     pub(crate) fn runs_adrift(&self) -> bool {
-        self.running_pid().is_some_and(process::is_adrift)
+        self.running().is_some_and(|(pid, _)| process::is_adrift(pid))
     }
 
     /// Clears the process.
     pub fn forget(&mut self) {
         (self.pid, self.started) = (None, None);
     }
+}
+
+/// Returns true for a process that still runs, by pid and start time.
+fn runs((pid, started): &(u32, u64)) -> bool {
+    process::started_at(*pid) == Some(*started)
 }
 
 /// Remedy for a file that cannot be read. The folder may hold what is not of the devnet.
@@ -184,11 +189,10 @@ impl State {
             recorded => recorded == folder::identity(dir)?,
         };
         let this_boot = state.boot == process::boot_id()?;
+        state.original.retain(|process| this_boot && runs(process));
         for node in &mut state.nodes {
             if !own && !node.runs_adrift() {
-                if this_boot && state.original.is_none() {
-                    state.original = node.running_pid();
-                }
+                state.original.extend(node.running().filter(|_| this_boot));
                 node.forget();
             }
             node.place(dir);

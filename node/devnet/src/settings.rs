@@ -4,9 +4,13 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use vibecoin_config::{CONFIG_BYTES_MAX, Config, ENV_PREFIX, Loaded, Paths, Sources};
+use vibecoin_engine::NodeError;
 
 use crate::error::{Class, Error};
 use crate::files;
+
+/// Keys whose values are addresses of other nodes.
+const PEERS: [&str; 2] = ["p2p.peers", "p2p.bootnodes"];
 
 /// Loads the configuration of a home, or the one in `file`. `flags` are keys with their values. `class` is that of the
 /// error for a configuration that is refused.
@@ -46,7 +50,15 @@ pub fn load(
 /// # Errors
 /// The first address that is refused, as a fault of this class.
 pub fn check_addresses(config: &Config, class: Class) -> Result<(), Error> {
-    vibecoin_engine::check_addresses(config).map_err(|error| Error::new(class, error.to_string()))
+    vibecoin_engine::check_addresses(config).map_err(|error| {
+        let fault = Error::new(class, error.to_string());
+        match &error {
+            NodeError::Config { what, .. } if PEERS.contains(&what.as_str()) => fault.hint(
+                "write the whole address, with the identity of the node there, which prints it: `vibecoin peers id --url URL`",
+            ),
+            _ => fault,
+        }
+    })
 }
 
 /// The environment variables that are text. One of this program's that is not is refused by name.

@@ -12,9 +12,10 @@ use crate::files;
 use crate::home::{self, DEV_ACCOUNTS, paths_of};
 use crate::homes::{self, Layout};
 use crate::plan::{self, Hosts, Network, Node, Ports, Spec};
-use crate::ports::{Listening, OTHER_BASE};
+use crate::ports::{FIRST, Listening, OTHER_BASE};
 use crate::profile::{Profile, fault_model_name};
 use crate::state::{Devnet, NodeRecord, State};
+use crate::wait::Reporter;
 
 const VALIDATORS_DEFAULT: u32 = 4;
 const FULL_DEFAULT: u32 = 1;
@@ -62,7 +63,7 @@ fn make(net: &mut Devnet, wanted: &Wanted) -> Result<(), Error> {
     let listening = Listening::now();
     let base = match wanted.base_port {
         Some(base) => base,
-        None => listening.free_base(count, None)?,
+        None => first_free(&listening, count, net.reporter())?,
     };
     let spec = Spec {
         validators,
@@ -92,6 +93,16 @@ fn make(net: &mut Devnet, wanted: &Wanted) -> Result<(), Error> {
     })
 }
 
+/// The first ports of a new devnet that are free, with a report if they are not the usual ones.
+fn first_free(listening: &Listening, count: u16, reporter: Reporter) -> Result<u16, Error> {
+    let base = listening.free_base(count, None)?;
+    if base != FIRST {
+        let usual = (0..count).filter_map(|index| plan::ports(FIRST, index).ok());
+        listening.report_moved(usual, base, reporter);
+    }
+    Ok(base)
+}
+
 /// The record of a planned network, none of whose nodes runs.
 #[must_use]
 pub fn state_of(net: &Devnet, network: &Network, seed: &str, profile: Profile, base_port: u16) -> State {
@@ -107,7 +118,7 @@ pub fn state_of(net: &Devnet, network: &Network, seed: &str, profile: Profile, b
         partition: Vec::new(),
         moving: false,
         nodes: network.nodes.iter().map(|node| record(&net.dir, node)).collect(),
-        original: None,
+        original: Vec::new(),
     }
 }
 
@@ -260,7 +271,12 @@ fn ports(net: &mut Devnet, asked: Option<u16>) -> Result<(), Error> {
     }
     let new = match asked {
         Some(asked) => asked,
-        None => listening.free_base(count, Some(base))?,
+        None => {
+            let new = listening.free_base(count, Some(base))?;
+            let planned = as_they_are.nodes.iter().map(|node| node.ports);
+            listening.report_moved(planned, new, net.reporter());
+            new
+        }
     };
     let network = plan_from(net.existing()?, &first_home, new, 0)?;
     for node in &network.nodes {

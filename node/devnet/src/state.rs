@@ -304,7 +304,26 @@ fn nothing(dir: &Path) -> Error {
 /// Remedy for a folder without a devnet.
 #[must_use]
 pub fn absent_hint(dir: &Path) -> String {
-    around(dir).map_or_else(|| START_HINT.to_owned(), |net| inside_hint(&net))
+    if let Some(net) = around(dir) {
+        return inside_hint(&net);
+    }
+    match above(dir) {
+        Some(net) => format!(
+            "there is one in a folder around this one: name it with --dir {}, or start another one with `vibecoin devnet up`",
+            quoted_path(&net)
+        ),
+        None => START_HINT.to_owned(),
+    }
+}
+
+/// The devnet of the same name in a folder around that of `dir`, which a command that was typed in a subfolder does
+/// not find.
+pub(crate) fn above(dir: &Path) -> Option<PathBuf> {
+    let name = dir.file_name()?;
+    let folders = dir.ancestors().skip(2);
+    folders
+        .map(|folder| folder.join(name))
+        .find(|net| net.join(STATE_FILE).is_file())
 }
 
 /// Refuses a folder or a file inside the folder of a devnet: no other devnet is made there.
@@ -332,4 +351,24 @@ fn around(dir: &Path) -> Option<PathBuf> {
 
 fn inside_hint(net: &Path) -> String {
     format!("the devnet is the folder around it: --dir {}", quoted_path(net))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_devnet_in_a_folder_around_this_one_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let (here, net) = (root.path().join("a/b"), root.path().join("net"));
+        std::fs::create_dir_all(&here).unwrap();
+        std::fs::create_dir(&net).unwrap();
+        assert_eq!(above(&here.join("net")), None);
+        std::fs::write(net.join(STATE_FILE), "").unwrap();
+        assert_eq!(above(&here.join("net")), Some(net.clone()));
+        assert_eq!(above(&here.join("other")), None, "one of another name");
+        assert_eq!(above(&net), None, "not itself");
+        assert!(absent_hint(&here.join("net")).contains(&format!("--dir {}", quoted_path(&net))));
+    }
 }

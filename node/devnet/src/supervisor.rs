@@ -45,9 +45,16 @@ pub fn prepare(dir: &Path, wanted: &Wanted, reporter: Reporter) -> Result<Devnet
     state::refuse_inside(dir)?;
     let mut net = Devnet::change(dir, reporter)?;
     net.refuse_adrift()?;
+    let is_new = net.state.is_none();
     if let Err(error) = setup::make_or_compare(&mut net, wanted) {
         net.abandon()?;
         return Err(error);
+    }
+    if let Some(other) = state::above(&net.dir).filter(|_| is_new) {
+        reporter.note(&format!(
+            "this is a new devnet; there is another one in {}, which --dir names",
+            other.display()
+        ));
     }
     Ok(net)
 }
@@ -97,7 +104,7 @@ pub fn start(
     numbers: &[usize],
     deadline: Instant,
 ) -> Result<Vec<ReadyLine>, Error> {
-    if let Some(pid) = net.existing()?.original {
+    if let Some((pid, _)) = net.existing()?.original.first() {
         net.reporter().note(&format!(
             "this folder is a copy of a devnet that runs (its process {pid}), and has the same keys: two blocks of one \
              height will be signed with them, so keep the nodes of the two apart"

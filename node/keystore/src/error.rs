@@ -24,6 +24,14 @@ pub enum ErrorClass {
     Key = 40,
 }
 
+impl ErrorClass {
+    /// The exit code of a command that ends with a failure of this class.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        self as u8
+    }
+}
+
 /// Reason for which a key operation was refused. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -212,7 +220,7 @@ impl KeyError {
     /// The exit code of a command that ends with this error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        self.class() as u8
+        self.class().exit_code()
     }
 
     /// For `map_err`: an I/O error of this kind at this path.

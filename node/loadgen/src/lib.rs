@@ -14,7 +14,7 @@
 //!   block, the view of a user of another node.
 //!
 //! The crate has no texts for users: progress ([`Progress`]), figures ([`Report`]) and errors ([`LoadError`]) are
-//! values. [`Usage`] reads the processor time of a node on this machine.
+//! values. [`Usage`] and [`Meter`] read the processor time and the memory of nodes on this machine.
 //!
 //! Read in this order: `plan`, `load` (the steps), `transfer`, `accounts`, `closed` and `submit`, `open`, `send` and
 //! `watch`, `settle`, `report`.
@@ -51,4 +51,4 @@ pub use report::{Report, Samples};
 pub use settle::Settled;
 pub use supply::Supply;
 pub use transfer::{Signed, Terms};
-pub use usage::Usage;
+pub use usage::{Cost, Meter, Usage};

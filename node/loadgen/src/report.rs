@@ -27,6 +27,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// Transfers that became final per second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        let wall = self.wall.as_secs_f64();
+        if wall > 0.0 {
+            self.settled.included as f64 / wall
+        } else {
+            0.0
+        }
+    }
+
     /// Compares every balance with the expected result of the accepted transfers.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ fn malformed_or_forged(error: TransactionError) -> ApiError {
                 .with("gotChain", got)
         }
         TransactionError::OperationCount { .. } => malformed(&error),
-        other => ApiError::new(Code::BadSignature, format!("bad signature: {other}")),
+        other => ApiError::new(Code::BadSignature, other.to_string()),
     }
 }
 
@@ -261,7 +261,7 @@ mod tests {
         check(
             TransactionError::from(SignatureError::KeyNotAPoint),
             Code::BadSignature,
-            "bad signature: bad signature: public key is not a point of the curve",
+            "bad signature: public key is not a point of the curve",
         );
     }
 

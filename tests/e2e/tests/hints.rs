@@ -18,6 +18,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vibecoin_tests_e2e::{Devnet, Home, Liar, Node, Ran, binary, number, secret, without_genesis};
@@ -180,8 +181,14 @@ fn starts(home: &Home, arguments: &[&str]) {
 
 /// Runs the program without the options of the harness.
 fn bare(arguments: &[&str]) -> Ran {
+    bare_in(Path::new("."), arguments)
+}
+
+/// The same in a folder.
+fn bare_in(folder: &Path, arguments: &[&str]) -> Ran {
     let output = Command::new(binary())
         .env_clear()
+        .current_dir(folder)
         .args(["-o", "json"])
         .args(arguments)
         .output()
@@ -718,8 +725,11 @@ fn hints_of_payments() {
     let _sent = pay(&[hint.option("--valid-for"), "100"]).ok();
     let all = u64::MAX.to_string();
     let hint = rows.hint(&home.run(&["transfer", "dev1", &all, "--from", "dev4"]));
-    let shown = hint.follow("account show", &[("ADDRESS", &home.address("dev4"))]);
-    assert!(String::from_utf8(shown.stdout).unwrap().contains("balance"));
+    let shown = String::from_utf8(hint.follow("account show", &[]).stdout).unwrap();
+    assert!(
+        shown.contains("balance") && shown.contains(&home.address("dev4")),
+        "{shown}"
+    );
     let _sent = pay(&[]).ok();
     let other_chain = format!("0x{}", "11".repeat(32));
     let (unsigned, signed) = (
@@ -1299,6 +1309,12 @@ fn hints_that_lead_on() {
     let node = Node::dev(&running);
     let _status = bare(&[hint.option("--url"), node.url(), "status"]).ok();
 
+    // A folder in the place of a proof.
+    let folder = verify(text(home.path()), &genesis);
+    folder.fails(8, "proof_invalid");
+    let hint = folder.json["error"]["hint"].as_str().unwrap_or_default();
+    assert!(hint.ends_with("name a file"), "{hint}");
+
     // Cut short.
     let hint = rows.hint(&bare(&["-u", node.url(), "tx", "show", "0x52"]));
     assert!(hint.0.contains("64 hex digits"), "{}", hint.0);
@@ -1344,4 +1360,192 @@ fn hints_that_lead_on() {
     let _cut = net.run("partition 0/1").ok();
     let _healed = net.run("heal").ok();
     rows.end();
+}
+
+/// A port that takes connections and never answers.
+fn silent_port() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[test]
+fn hints_that_name_what_was_meant() {
+    let rows = Rows::of("hints_that_name_what_was_meant");
+    let home = Home::new();
+    let p2p = ["--p2p.listen", "/ip4/127.0.0.1/tcp/0"];
+    let node = Node::start(&home, &[&["--dev"], &p2p[..]].concat());
+    let printed = |output: Output| String::from_utf8(output.stdout).unwrap();
+
+    // A block, and a method.
+    let hint = rows.hint(&home.run(&["block", "show", "head"]));
+    let _listed = hint.follow("block list", &[]);
+    let _block = home.run(&["block", "show", "latest"]).ok();
+    let hint = rows.hint(&home.run(&["rpc", "call", "chain_getHead"]));
+    let head = printed(hint.follow("rpc chain_getHead", &[]));
+    assert!(head.contains("height"), "{head}");
+
+    // A peer without its identity.
+    let whole = node.ready["p2p"].as_str().unwrap();
+    let (address, identity) = whole.split_once("/p2p/").unwrap();
+    let follower = Home::new();
+    let refused = follower.run(&[&DEV_NODE[..], &p2p, &["--p2p.peers", address]].concat());
+    let hint = rows.hint(&refused);
+    let own = printed(hint.follow("peers id", &[("URL", node.url())]));
+    assert!(own.contains(identity), "{own}");
+    starts(
+        &follower,
+        &[&["--dev"], &p2p[..], &["--p2p.peers", whole]].concat(),
+    );
+
+    // A node that does not answer in time: it is given up then, and not later.
+    let (_silent, url) = silent_port();
+    for command in [
+        &["status"][..],
+        &["tx", "send", "0x00"],
+        &["tx", "wait", &format!("0x{}", "11".repeat(32))],
+    ] {
+        let begun = Instant::now();
+        let late = bare(&[&["-u", &url, "--timeout", "1"], command].concat());
+        late.fails(6, "request_timeout");
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "{command:?} {:?}",
+            begun.elapsed()
+        );
+    }
+    let slow = Liar::start(node.address(), |method, params, node| {
+        std::thread::sleep(Duration::from_secs(2));
+        node(method, params)
+    });
+    let hint = rows.hint(&bare(&["-u", slow.url(), "--timeout", "1", "status"]));
+    let _status = bare(&["-u", slow.url(), hint.option("--timeout"), "30", "status"]).ok();
+
+    // An account of a new chain.
+    let account = |who: &str| bare(&["genesis", "new", "--account", &format!("{who}=5")]);
+    let hint = rows.hint(&account("dev0"));
+    let dir = text(home.path());
+    assert!(printed(hint.follow("keys list", &[("DIR", dir)])).contains("dev0 "));
+    let values = [("NAME", "mine --allow-unencrypted"), ("DIR", dir)];
+    let _made = hint.follow("keys new", &values);
+    for key in ["dev0", "mine"] {
+        let _file = account(&home.address(key)).ok();
+    }
+
+    // A genesis file that was made once more, for a home in which nothing is stored yet.
+    let (first, second) = (Home::devnet(), Home::devnet());
+    let other = text(&second.file("given.toml")).to_owned();
+    let init = ["init", "--genesis", &other];
+    let hint = rows.hint(&first.run(&init));
+    hint.option("--genesis");
+    let _unchanged = first.run(&["init"]).ok();
+    let _aside = hint.follow("mv ", &[]);
+    let _made = first.run(&init).ok();
+
+    // A configuration that is named and is not there, also for commands that read none.
+    let absent = text(&home.file("absent.toml")).to_owned();
+    for command in [
+        &["version"][..],
+        &["status"],
+        &["keys", "list"],
+        &["genesis", "new"],
+    ] {
+        let ran = home.run(&[&["-c", &absent], command].concat());
+        ran.fails(5, "not_found");
+        assert!(ran.json["error"]["hint"].is_string(), "{}", ran.json);
+    }
+    let _written = home.run(&["-c", &absent, "config", "init"]).ok();
+    let _version = home.run(&["-c", &absent, "version"]).ok();
+    rows_of_a_devnet(&rows);
+    rows.end();
+}
+
+/// The rows of [`hints_that_name_what_was_meant`] about a devnet.
+fn rows_of_a_devnet(rows: &Rows) {
+    let net = Devnet::new();
+    // The usual ports are taken, by this or by another program.
+    let _usual = TcpListener::bind(("127.0.0.1", 27_100));
+    let up = net.run("up -v 2 -n 0");
+    assert!(up.stderr.contains(" is taken by "), "{}", up.stderr);
+    let _up = up.ok();
+
+    // Looked for in a folder inside the one where it is.
+    let dir = net.scratch().file("net").canonicalize().unwrap();
+    let inside = net.scratch().file("inside");
+    fs::create_dir(&inside).unwrap();
+    let hint = rows.hint(&bare_in(&inside, &["devnet", "--dir", "net", "stop-node", "0"]));
+    assert_eq!(hint.value("--dir"), text(&dir));
+    let _status = bare(&["devnet", "--dir", &hint.value("--dir"), "status"]).ok();
+
+    // Transfers that cannot become final. More accounts each time, so that the load has to fund them first.
+    let load = |accounts: u32, timeout: u32| {
+        net.run(&format!(
+            "load --secs 1 --tps 10 --accounts {accounts} --timeout {timeout}"
+        ))
+    };
+    let _cut = net.run("partition 0/1").ok();
+    let hint = rows.hint(&load(2, 3));
+    let _healed = hint.follow("heal", &[]);
+    let _load = load(2, 60).ok();
+    let _stopped = net.run("stop-node 1").ok();
+    let hint = rows.hint(&load(4, 3));
+    let _up = hint.follow(" up", &[]);
+    let _load = load(4, 60).ok();
+}
+
+#[test]
+fn a_dash_is_stdout_where_a_file_is_written() {
+    let home = Home::new();
+    let _node = Node::dev(&home);
+    let folder = tempfile::tempdir().unwrap();
+    let print = |arguments: &[&str]| {
+        let output = Command::new(binary())
+            .env_clear()
+            .current_dir(folder.path())
+            .args(["--home", text(home.path())])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        output.stdout
+    };
+    let proof = print(&["account", "proof", "dev0", "--out", "-"]);
+    fs::write(home.file("proof"), &proof).unwrap();
+    let _proven = home.run(&["proof", "verify", text(&home.file("proof"))]).ok();
+    let unsigned = print(&[
+        "tx",
+        "build",
+        "--from",
+        "dev0",
+        "--transfer",
+        "dev1=1",
+        "--out",
+        "-",
+    ]);
+    fs::write(home.file("unsigned"), &unsigned).unwrap();
+    let signed = print(&[
+        "tx",
+        "sign",
+        text(&home.file("unsigned")),
+        "--key",
+        "dev0",
+        "--out",
+        "-",
+    ]);
+    let signed = String::from_utf8(signed).unwrap();
+    let _sent = home.run(&["tx", "send", signed.trim()]).ok();
+    let json = home.run(&["account", "proof", "dev0", "--out", "-"]).ok();
+    assert!(json["text"].is_string(), "{json}");
+    // A table of what was paid.
+    let listed = String::from_utf8(print(&["account", "list", "--limit", "2"])).unwrap();
+    let lines: Vec<_> = listed.lines().collect();
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["address", "balance", "nonce"]
+    );
+    assert!(
+        lines[3].starts_with("height ") && lines[4].starts_with("more: --cursor "),
+        "{listed}"
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

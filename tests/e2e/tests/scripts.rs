@@ -165,6 +165,32 @@ fn the_hint_of_a_wrong_argument_is_followed() {
 }
 
 #[test]
+fn a_hint_with_letters_outside_of_ascii_is_read_by_every_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = folder.path().join("Grüße, it's");
+    std::fs::create_dir(&odd).unwrap();
+    let program = binary();
+    let variables = [("LC_ALL", "C"), ("VIBECOIN_BIN", program.to_str().unwrap())];
+    for (script, usage) in [
+        ("reliability/network.sh", "usage: scripts/reliability/network.sh"),
+        ("devnet.sh", "usage: scripts/devnet.sh"),
+    ] {
+        let link = odd.join("x");
+        symlink(scripts().join(script), &link).unwrap();
+        let hint = hint_of(&run(&link, &["frobnicate"], folder.path(), &variables));
+        let command = hint.trim_start_matches("see ").trim_matches('`');
+        let helped = Command::new("sh")
+            .args(["-c", command])
+            .envs(variables)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(text(&helped.stdout).contains(usage), "{hint}: {helped:?}");
+        std::fs::remove_file(&link).unwrap();
+    }
+}
+
+#[test]
 fn the_targets_of_a_hint_are_those_of_the_list() {
     let folder = tempfile::tempdir().unwrap();
     let cache = [("VIBECOIN_CACHE", folder.path().to_str().unwrap())];

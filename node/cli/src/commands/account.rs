@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use vibecoin_light::{PROOF_FILE_BYTES_MAX, ProofFile};
-use vibecoin_rpc_api::limits::PAGE_MAX;
+use vibecoin_rpc_api::U64;
 use vibecoin_rpc_api::methods::{AccountApiClient as _, ProofApiClient as _};
-use vibecoin_rpc_api::views::{AccountListOptions, AddressesArg, AtOptions, ReadOptions};
-use vibecoin_rpc_api::{Arg, Cursor, Text as _, U64};
+use vibecoin_rpc_api::views::{
+    AccountListOptions, AccountView, AddressesArg, AtOptions, Ctx, Page, ReadOptions,
+};
 
 use crate::addresses::named;
 use crate::at::At;
@@ -16,10 +17,11 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
-use crate::numbers::whole;
 use crate::output::Answer;
 use crate::program::quoted_path;
 use crate::sending::amount;
+use crate::table::Column::{Left, Right};
+use crate::table::{PageArgs, Table, more};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,12 +43,8 @@ pub enum AccountCommand {
     },
     /// List all accounts, page by page
     List {
-        /// Items per page, 1 to 1000
-        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u64::from(PAGE_MAX)))]
-        limit: Option<u32>,
-        /// Where the page before ended
-        #[arg(long)]
-        cursor: Option<String>,
+        #[command(flatten)]
+        page: PageArgs,
         /// Leave out accounts that own less, in base units
         #[arg(long, allow_negative_numbers = true, value_parser = amount)]
         min_balance: Option<u64>,
@@ -57,7 +55,7 @@ pub enum AccountCommand {
     Proof {
         /// Address, or the name of a key
         account: String,
-        /// The file to write
+        /// The file to write; `-` is stdout
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         /// Replace the file if it is there
@@ -77,25 +75,20 @@ impl AccountCommand {
         match self {
             Self::Show { account, at } => show(context, &account, &at),
             Self::List {
-                limit,
-                cursor,
+                page,
                 min_balance,
                 at,
             } => {
-                let cursor = cursor
-                    .as_deref()
-                    .map(Cursor::from_text)
-                    .transpose()?
-                    .map(Arg::new);
                 let options = AccountListOptions {
                     at: at.get()?,
-                    limit,
-                    cursor,
+                    limit: page.limit,
+                    cursor: page.cursor()?,
                     min_balance: min_balance.map(U64),
                 };
                 let client = context.client()?;
-                let page = context.wait(async { Ok(client.list(Some(options)).await?) })?;
-                Ok(Answer::new(page))
+                let read = context.wait(async { Ok(client.list(Some(options)).await?) })?;
+                let text = table(&read);
+                Ok(Answer::new(read).text(text))
             }
             Self::Proof {
                 account,
@@ -105,6 +98,24 @@ impl AccountCommand {
             } => proof(context, &account, out, force, &at),
         }
     }
+}
+
+/// One line per account, and the state that they were read from.
+fn table(read: &Ctx<Page<AccountView>>) -> String {
+    let mut table = Table::new([Left("address"), Right("balance"), Right("nonce")]);
+    for account in &read.value.items {
+        table.row([
+            account.address.0.to_string(),
+            account.balance.to_string(),
+            account.nonce.to_string(),
+        ]);
+    }
+    format!(
+        "{}height {}\n{}",
+        table.text(),
+        read.context.height,
+        more(read.value.next_cursor.as_deref())
+    )
 }
 
 fn show(context: &Context, account: &str, at: &At) -> Result<Answer, CliError> {
@@ -152,8 +163,7 @@ fn proof(context: &Context, account: &str, out: PathBuf, force: bool, at: &At) -
     // The file has one canonical form, which is made here and not by the node.
     let file = ProofFile::from_bytes(bytes)
         .map_err(|error| CliError::unverified(format!("the node sent no proof: {error}")))?;
-    files::write_out(&out, &file.to_text(), force)?;
-    let json = json!({
+    let mut json = json!({
         "file": out,
         "bytes": bytes.len(),
         "height": found.header.height,
@@ -161,6 +171,14 @@ fn proof(context: &Context, account: &str, out: PathBuf, force: bool, at: &At) -
         "stateRoot": found.header.state_root,
         "accounts": found.accounts,
     });
+    let proof = file.to_text();
+    let Some(out) = files::named_out(Some(out)) else {
+        if let Value::Object(fields) = &mut json {
+            fields.insert("text".to_owned(), json!(proof));
+        }
+        return Ok(Answer::new(json).text(proof));
+    };
+    files::write_out(&out, &proof, force)?;
     // A fault of the home's file is reported by the check.
     let is_known = context.genesis().is_ok_and(|genesis| genesis.is_some());
     let text = format!(

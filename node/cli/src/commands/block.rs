@@ -4,14 +4,16 @@ use clap::{Args, Subcommand, ValueEnum};
 use vibecoin_rpc_api::limits::PAGE_MAX;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
 use vibecoin_rpc_api::views::{BlockOptions, BlockRangeOptions, Order, Topic, TransactionDetail};
-use vibecoin_rpc_api::{Arg, BlockRef, Cursor, Text as _};
 
+use crate::at::{block, block_if_any};
 use crate::context::Context;
 use crate::error::{CliError, NEWEST};
 use crate::exit::Exit;
 use crate::follow::{Follow, follow};
 use crate::numbers::whole;
-use crate::output::{Answer, message};
+use crate::output::Answer;
+use crate::table::Column::{Left, Right};
+use crate::table::{Table, cursor, more};
 
 /// How much of a block's transactions to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -86,7 +88,7 @@ impl BlockCommand {
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::Show {
-                block,
+                block: typed,
                 transactions,
                 certificate,
                 poh,
@@ -96,12 +98,12 @@ impl BlockCommand {
                     certificate,
                     poh,
                 };
-                let wanted: BlockRef = block.parse()?;
+                let wanted = block(&typed)?;
                 let client = context.client()?;
                 let found =
                     context.wait(async { Ok(client.get_block(Some(wanted), Some(options)).await?) })?;
                 found.map(Answer::new).ok_or_else(|| {
-                    CliError::new(Exit::NotFound, format!("there is no block {block}"))
+                    CliError::new(Exit::NotFound, format!("there is no block {typed}"))
                         .reason("no_block")
                         .hint(NEWEST)
                 })
@@ -114,33 +116,28 @@ impl BlockCommand {
 
 impl ListArgs {
     fn run(self, context: &Context) -> Result<Answer, CliError> {
-        let block = |text: Option<String>| text.as_deref().map(str::parse::<BlockRef>).transpose();
         let options = BlockRangeOptions {
-            from: block(self.from)?,
-            to: block(self.to)?,
+            from: block_if_any(self.from.as_deref())?,
+            to: block_if_any(self.to.as_deref())?,
             order: Some(if self.ascending { Order::Asc } else { Order::Desc }),
             limit: Some(self.limit),
-            cursor: self
-                .cursor
-                .as_deref()
-                .map(Cursor::from_text)
-                .transpose()?
-                .map(Arg::new),
+            cursor: cursor(self.cursor.as_deref())?,
             transactions: None,
         };
         let client = context.client()?;
         let page = context.wait(async { Ok(client.get_blocks(Some(options)).await?) })?;
-        let mut text = format!("{:>10}  {:>13}  {:>6}  hash\n", "height", "timestampMs", "txs");
+        let columns = [Right("height"), Right("timestampMs"), Right("txs"), Left("hash")];
+        let mut table = Table::new(columns);
         for block in &page.items {
             let header = &block.header;
-            text.push_str(&format!(
-                "{:>10}  {:>13}  {:>6}  {}\n",
-                header.height.0, header.timestamp_ms.0, block.tx_count, header.hash.0
-            ));
+            table.row([
+                header.height.to_string(),
+                header.timestamp_ms.to_string(),
+                block.tx_count.to_string(),
+                header.hash.0.to_string(),
+            ]);
         }
-        if let Some(cursor) = &page.next_cursor {
-            text.push_str(&format!("more: --cursor {}\n", message(cursor)));
-        }
+        let text = table.text() + &more(page.next_cursor.as_deref());
         Ok(Answer::new(page).text(text))
     }
 }

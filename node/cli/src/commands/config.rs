@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use vibecoin_config::{CONFIG_BYTES_MAX, Loaded, Sources, default_text, environment_name, knob};
+use vibecoin_devnet::home::make_private;
+use vibecoin_devnet::running::Running;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
-use crate::running::Running;
 use crate::settings::{KnobArgs, check_addresses, load_with};
 
 /// The key of the RPC port.
@@ -72,7 +73,7 @@ impl ConfigCommand {
                 let path = context.config_path()?;
                 // A file named by the user goes into an existing folder.
                 if context.globals.config.is_none() {
-                    crate::dev::make_private(context.home()?)?;
+                    make_private(context.home()?)?;
                 }
                 files::write(&path, &default_text(), overwrite).map_err(|error| {
                     match error.reason.as_str() {

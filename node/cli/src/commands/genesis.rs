@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use vibecoin_devnet::home::now;
 use vibecoin_genesis::{BuiltGenesis, Genesis, GenesisError, Profile};
 use vibecoin_primitives::{Address, AddressPrefix, Amount, Power, PublicKey, TimeMs, Validator};
 use vibecoin_rpc_api::views::ParamsView;
@@ -11,12 +12,12 @@ use vibecoin_rpc_api::views::ParamsView;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::files;
 use crate::genesis_hints::for_typed;
 use crate::network_args::FaultModelName;
 use crate::numbers::{number, whole};
 use crate::output::Answer;
 use crate::sending::{address, funds};
-use crate::{dev, files};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -141,7 +142,7 @@ impl GenesisCommand {
                 for text in &validators {
                     add_validator(&mut genesis, text)?;
                 }
-                new(&genesis, out.as_deref(), force)
+                new(&genesis, files::named_out(out).as_deref(), force)
             }
             Self::AddAccount {
                 file,
@@ -204,7 +205,7 @@ fn start(
     params
         .check()
         .map_err(|error| CliError::usage(error.to_string()))?;
-    let time = time_ms.map_or_else(dev::now, TimeMs);
+    let time = time_ms.map_or_else(now, TimeMs);
     Ok(Genesis {
         time,
         params,
@@ -220,12 +221,22 @@ fn prefix_of(genesis: &Genesis) -> Result<AddressPrefix, CliError> {
         .map_err(|error| CliError::new(Exit::InvalidFile, error.to_string()))
 }
 
+/// The address of an account. No home is needed here, so the remedy for one that is none names that of the keys.
+fn owner(text: &str, genesis: &Genesis) -> Result<Address, CliError> {
+    address(text, &prefix_of(genesis)?).map_err(|error| {
+        error.hint(
+            "an account is the address of a key: `vibecoin keys list --home DIR` shows those of a home, \
+             `vibecoin keys new NAME --home DIR` makes one",
+        )
+    })
+}
+
 /// Adds the account of an argument; `twice` is the exit for an account that exists.
 fn add_account(genesis: &mut Genesis, text: &str, twice: Exit) -> Result<(), CliError> {
     let (who, amount) = text
         .split_once('=')
         .ok_or_else(|| CliError::usage(format!("{text:?} is no ADDRESS=AMOUNT")))?;
-    let who = address(who, &prefix_of(genesis)?)?;
+    let who = owner(who, genesis)?;
     let amount = funds(amount).map_err(|error| CliError::usage(format!("{text:?}: {error}")))?;
     if genesis.accounts.insert(who, Amount(amount)).is_some() {
         return Err(CliError::new(
@@ -246,7 +257,7 @@ fn add_validator(genesis: &mut Genesis, text: &str) -> Result<(), CliError> {
     let wrong = |error: String| CliError::usage(format!("validator {text:?}: {error}"));
     let key = PublicKey::from_hex(key).map_err(|error| wrong(format!("public key: {error}")))?;
     let power = Power(power(votes).map_err(wrong)?);
-    let payout = address(payout, &prefix_of(genesis)?)?;
+    let payout = owner(payout, genesis)?;
     genesis.validators.push(Validator { key, power, payout });
     Ok(())
 }
@@ -451,6 +462,17 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_dash_is_stdout() {
+        let first = payout(2);
+        let account = format!("{first}=5");
+        let new = ["new", "--time-ms", "1700000000000", "--account", &account];
+        let plain = run(&new).unwrap();
+        assert!(plain.contains(&first), "{plain}");
+        assert_eq!(run(&[&new[..], &["--out", "-"]].concat()).unwrap(), plain);
+        assert!(!Path::new("-").exists());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use vibecoin_config::{Paths, Value};
 use vibecoin_devnet::guard::make_guard;
+use vibecoin_devnet::home::make_private;
 use vibecoin_genesis::GENESIS_BYTES_MAX;
 use vibecoin_keystore::NodeKeyRole;
 use vibecoin_storage::files::GuardFile;
@@ -15,7 +16,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::{dev, files};
+use crate::{chain, files};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,10 +61,10 @@ impl InitArgs {
         if let Some(file) = &self.genesis {
             let text = files::read_text(file, GENESIS_BYTES_MAX)?;
             let hash = files::build(file, &files::genesis(file)?)?.hash;
-            dev::make_private(home)?;
+            make_private(home)?;
             place_genesis(&paths, &text, hash)?;
         }
-        dev::make_private(home)?;
+        make_private(home)?;
         let mut keys = context.node_keys()?;
         if self.passphrase.allow_unencrypted {
             keys = keys.allow_unencrypted();
@@ -130,7 +131,7 @@ fn place_genesis(paths: &Paths, text: &str, hash: vibecoin_primitives::Hash) -> 
     let path = &paths.genesis;
     if !files::exists(path)? {
         if let Some(folder) = path.parent() {
-            dev::make_private(folder)?;
+            make_private(folder)?;
         }
         return files::write(path, text, false);
     }
@@ -138,12 +139,7 @@ fn place_genesis(paths: &Paths, text: &str, hash: vibecoin_primitives::Hash) -> 
     if own.hash == hash {
         return Ok(());
     }
-    let message = format!(
-        "the home {} is of the chain {}, the file is {hash}",
-        paths.home.display(),
-        own.hash
-    );
-    Err(CliError::new(Exit::GenesisMismatch, message).hint("use another --home for another chain"))
+    Err(chain::of_another(paths, own.hash, "the file", hash))
 }
 
 /// Creates the guard of a key that was copied into the home. An intact existing one stays.

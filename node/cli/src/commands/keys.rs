@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use vibecoin_devnet::home::make_private;
 use vibecoin_keystore::{COIN_TYPE_TEST, KeyError, KeyInfo, KeyList, Mnemonic, import};
 use vibecoin_primitives::{PublicKey, SecretKey, Signature};
 
@@ -224,7 +225,7 @@ fn store(
     key: &SecretKey,
     passphrase: &PassphraseArgs,
 ) -> Result<KeyInfo, CliError> {
-    crate::dev::make_private(context.home()?)?;
+    make_private(context.home()?)?;
     let keys = opened(context, context.keystore()?, passphrase)?;
     let passphrase = passphrase.for_new_key(name)?;
     Ok(keys.create(name, key, passphrase.as_ref())?)

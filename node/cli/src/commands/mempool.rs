@@ -1,16 +1,15 @@
 //! `vibecoin mempool`: transactions pending on one node.
 
 use clap::Subcommand;
-use vibecoin_rpc_api::limits::PAGE_MAX;
 use vibecoin_rpc_api::methods::MempoolApiClient as _;
-use vibecoin_rpc_api::views::MempoolListOptions;
-use vibecoin_rpc_api::{Arg, Cursor, Text as _};
+use vibecoin_rpc_api::views::{MempoolEntryView, MempoolListOptions, Page};
 
 use crate::addresses::named;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::numbers::whole;
 use crate::output::Answer;
+use crate::table::Column::{Left, Right};
+use crate::table::{PageArgs, Table, more};
 
 /// The commands of `mempool`.
 #[derive(Debug, Subcommand)]
@@ -22,12 +21,8 @@ pub enum MempoolCommand {
         /// Only of this sender
         #[arg(long)]
         sender: Option<String>,
-        /// Items per page, 1 to 1000
-        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u64::from(PAGE_MAX)))]
-        limit: Option<u32>,
-        /// Where the page before ended
-        #[arg(long)]
-        cursor: Option<String>,
+        #[command(flatten)]
+        page: PageArgs,
     },
     /// What waits for one account
     Account {
@@ -47,26 +42,18 @@ impl MempoolCommand {
             Self::Status => Ok(Answer::new(
                 context.wait(async { Ok(client.get_status().await?) })?,
             )),
-            Self::List {
-                sender,
-                limit,
-                cursor,
-            } => {
+            Self::List { sender, page } => {
                 let options = MempoolListOptions {
                     sender: sender
                         .as_deref()
                         .map(|sender| named(context, sender))
                         .transpose()?,
-                    limit,
-                    cursor: cursor
-                        .as_deref()
-                        .map(Cursor::from_text)
-                        .transpose()?
-                        .map(Arg::new),
+                    limit: page.limit,
+                    cursor: page.cursor()?,
                 };
-                Ok(Answer::new(
-                    context.wait(async { Ok(client.list(Some(options)).await?) })?,
-                ))
+                let page = context.wait(async { Ok(client.list(Some(options)).await?) })?;
+                let text = table(&page);
+                Ok(Answer::new(page).text(text))
             }
             Self::Account { account } => {
                 let address = named(context, &account)?;
@@ -76,4 +63,31 @@ impl MempoolCommand {
             }
         }
     }
+}
+
+/// One line per transaction.
+fn table(page: &Page<MempoolEntryView>) -> String {
+    let mut table = Table::new([
+        Left("hash"),
+        Left("sender"),
+        Right("nonce"),
+        Right("fee"),
+        Left("waits"),
+    ]);
+    for entry in &page.items {
+        let transaction = &entry.transaction;
+        table.row([
+            transaction.hash.0.to_string(),
+            transaction.sender.0.to_string(),
+            transaction.nonce.to_string(),
+            transaction.fee.to_string(),
+            if entry.queued {
+                "behind a nonce"
+            } else {
+                "for a block"
+            }
+            .to_owned(),
+        ]);
+    }
+    table.text() + &more(page.next_cursor.as_deref())
 }

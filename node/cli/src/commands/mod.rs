@@ -127,6 +127,15 @@ pub enum Command {
 }
 
 impl Command {
+    /// Returns true for a command that may write the configuration file that is named, and for the node, which refuses
+    /// an absent one with its own exit.
+    const fn writes_config(&self) -> bool {
+        matches!(
+            self,
+            Self::Node(_) | Self::Init(_) | Self::Config(config::ConfigCommand::Init { .. })
+        )
+    }
+
     /// Runs the command.
     ///
     /// # Errors
@@ -134,6 +143,9 @@ impl Command {
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         if !matches!(self, Self::Node(_)) {
             crate::logging::for_client(context);
+        }
+        if !self.writes_config() {
+            context.refuse_absent_config()?;
         }
         match self {
             Self::Node(args) => args.run(context),

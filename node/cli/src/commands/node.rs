@@ -7,22 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use serde::Serialize;
 use vibecoin_config::{LogFormat, Paths};
-use vibecoin_devnet::guard;
-use vibecoin_devnet::home::keys_of;
+use vibecoin_devnet::home::{DEV_ACCOUNTS, DEV_BALANCE, keys_of, now};
+use vibecoin_devnet::scratch::Scratch;
+use vibecoin_devnet::{dev, guard};
 use vibecoin_engine::{NodeError, NodeOptions, Ready};
 use vibecoin_genesis::Genesis;
 use vibecoin_keystore::{HomeLock, KeyError, NodeKeyRole};
 use vibecoin_primitives::SecretKey;
 
+use crate::chain;
 use crate::context::Context;
-use crate::dev;
+use crate::environment;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
 use crate::program::quoted_path;
-use crate::scratch::Scratch;
 use crate::settings::{KnobArgs, load};
 
 const EXAMPLES: &str = "\
@@ -128,7 +129,7 @@ impl NodeArgs {
 
     fn home(&self, context: &Context) -> Result<(PathBuf, Option<Scratch>), CliError> {
         if self.dev && context.globals.home.is_none() {
-            let scratch = Scratch::new()?;
+            let scratch = Scratch::new(&environment::temporary_folder(), output::REPORTER)?;
             return Ok((scratch.path().to_owned(), Some(scratch)));
         }
         Ok((context.home()?.to_owned(), None))
@@ -138,7 +139,7 @@ impl NodeArgs {
     fn genesis_of(&self, paths: &Paths, given: Option<&Genesis>, signs: bool) -> Result<Genesis, CliError> {
         let path = paths.genesis.clone();
         let own = if self.dev {
-            dev::prepare(paths, given, dev::now())?
+            dev::prepare(paths, given, now())?
         } else if files::exists(&path)? {
             files::genesis(&path)?
         } else {
@@ -148,12 +149,7 @@ impl NodeArgs {
         if let Some(given) = given.filter(|given| **given != own) {
             let (ours, theirs) = (files::build(&path, &own)?.hash, files::build(&path, given)?.hash);
             if ours != theirs {
-                let message = format!(
-                    "the home {} is of the chain {ours}, --genesis is {theirs}",
-                    paths.home.display()
-                );
-                return Err(CliError::new(Exit::GenesisMismatch, message)
-                    .hint("use another --home for another chain"));
+                return Err(chain::of_another(paths, ours, "--genesis", theirs));
             }
         }
         Ok(own)
@@ -248,9 +244,9 @@ struct ReadyLine<'a> {
 /// Warns that the chain is for development: as a box in text logs, as a log line in JSON logs.
 fn banner(home: &Path, genesis: &Genesis, format: LogFormat) {
     if format == LogFormat::Json {
-        let accounts = dev::DEV_ACCOUNTS;
+        let accounts = DEV_ACCOUNTS;
         tracing::warn!(target: "node", chain = genesis.params.network, home = %home.display(), accounts,
-              balance = %dev::DEV_BALANCE, "a chain for development: its keys are public, anybody can take what is on it");
+              balance = %DEV_BALANCE, "a chain for development: its keys are public, anybody can take what is on it");
         return;
     }
     output::note(&format!(
@@ -263,8 +259,8 @@ fn banner(home: &Path, genesis: &Genesis, format: LogFormat) {
          =============================================",
         genesis.params.network,
         home.display(),
-        dev::DEV_ACCOUNTS.saturating_sub(1),
-        dev::DEV_BALANCE,
+        DEV_ACCOUNTS.saturating_sub(1),
+        DEV_BALANCE,
     ));
 }
 
@@ -293,7 +289,7 @@ mod tests {
     fn the_validator_key_is_read_when_the_configuration_or_a_flag_says_so() {
         let home = tempfile::tempdir().unwrap();
         let paths = Paths::new(home.path(), &vibecoin_config::Config::default());
-        let genesis = dev::dev_genesis(dev::now()).unwrap();
+        let genesis = dev::dev_genesis(now()).unwrap();
         let key = |line: &str, configured: bool| {
             let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
             let Command::Node(node) = arguments.command else {

@@ -12,6 +12,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::numbers::whole;
 use crate::output::{Answer, cell};
+use crate::table::Column::{Left, Right};
+use crate::table::Table;
 
 const AFTER: &str = "\
 add, remove, ban and unban need the operator's listener of the node of --home: start it with \
@@ -120,10 +122,16 @@ fn table(peers: &[PeerView]) -> String {
     if peers.is_empty() {
         return "no peers\n".to_owned();
     }
-    let mut text = format!(
-        "{:<9} {:>9} {:>5} {:>6} {:>10} {:<10} {:<40} {}\n",
-        "direction", "height", "score", "rtt", "bytes", "validator", "address", "id"
-    );
+    let mut table = Table::new([
+        Left("direction"),
+        Right("height"),
+        Right("score"),
+        Right("rtt"),
+        Right("bytes"),
+        Left("validator"),
+        Left("address"),
+        Left("id"),
+    ]);
     for peer in peers {
         let rtt = peer
             .rtt_ms
@@ -133,17 +141,16 @@ fn table(peers: &[PeerView]) -> String {
             || "-".to_owned(),
             |key| key.0.to_string().chars().take(10).collect(),
         );
-        text.push_str(&format!(
-            "{:<9} {:>9} {:>5} {:>6} {:>10} {:<10} {:<40} {}\n",
-            cell(&peer.direction),
-            peer.height.0,
-            peer.score,
+        table.row([
+            cell(&peer.direction).into_owned(),
+            peer.height.to_string(),
+            peer.score.to_string(),
             rtt,
-            bytes,
+            bytes.to_string(),
             validator,
-            cell(&peer.address),
-            cell(&peer.id)
-        ));
+            cell(&peer.address).into_owned(),
+            cell(&peer.id).into_owned(),
+        ]);
     }
-    text
+    table.text()
 }

@@ -1,9 +1,9 @@
 //! `vibecoin poh`: the Proof of History.
 
 use clap::Subcommand;
-use vibecoin_rpc_api::BlockRef;
 use vibecoin_rpc_api::methods::PohApiClient as _;
 
+use crate::at::{block, block_if_any};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Answer;
@@ -40,11 +40,11 @@ impl PohCommand {
                     context.wait(async { Ok(client.get_status().await?) })?,
                 ))
             }
-            Self::Verify { block, to } => {
-                let block: BlockRef = block.parse()?;
-                let to = to.as_deref().map(str::parse::<BlockRef>).transpose()?;
+            Self::Verify { block: typed, to } => {
+                let first = block(&typed)?;
+                let to = block_if_any(to.as_deref())?;
                 let client = context.client()?;
-                let verdict = context.wait(async { Ok(client.verify(Some(block), to).await?) })?;
+                let verdict = context.wait(async { Ok(client.verify(Some(first), to).await?) })?;
                 let valid = verdict.valid;
                 let answer = Answer::new(verdict);
                 Ok(if valid {

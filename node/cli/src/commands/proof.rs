@@ -97,7 +97,10 @@ fn read(path: &Path) -> Result<ProofFile, CliError> {
         |what: String| CliError::unverified(format!("{}: {what}", path.display())).reason("proof_invalid");
     let most = PROOF_FILE_BYTES_MAX.saturating_mul(2).saturating_add(128);
     let text = files::read_text(path, most).map_err(|error| match error.exit {
-        Exit::InvalidFile => invalid(error.message),
+        Exit::InvalidFile => CliError {
+            hint: error.hint,
+            ..invalid(error.message)
+        },
         _ => error,
     })?;
     ProofFile::from_text(&text).map_err(|error| {

@@ -1,6 +1,7 @@
 //! `vibecoin status` and `vibecoin health`.
 
 use clap::Args;
+use vibecoin_devnet::home::now;
 use vibecoin_rpc_api::methods::NodeApiClient as _;
 use vibecoin_rpc_api::views::{NodeStatusView, SyncStatusView};
 
@@ -25,7 +26,7 @@ impl StatusArgs {
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let client = context.client()?;
         let status = context.wait(async { Ok(client.get_status().await?) })?;
-        let text = people(&status, crate::dev::now().0);
+        let text = people(&status, now().0);
         Ok(Answer::new(status).text(text))
     }
 }

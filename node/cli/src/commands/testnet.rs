@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use vibecoin_devnet::deployment::Kind;
 use vibecoin_devnet::generate::{GENESIS_FILE, generate, summary};
+use vibecoin_devnet::home::now;
 use vibecoin_devnet::plan::{Hosts, NODES_MAX, Network, Spec};
 use vibecoin_devnet::profile::Profile;
 use vibecoin_keystore::Passphrase;
@@ -13,11 +14,11 @@ use vibecoin_primitives::TimeMs;
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::files;
 use crate::network_args::{FaultModelName, NetworkProfile};
 use crate::numbers::whole;
 use crate::output::{Answer, Format, REPORTER};
 use crate::passphrase::PassphraseArgs;
-use crate::{dev, files};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -169,7 +170,7 @@ impl GenerateArgs {
             full: self.full,
             seed,
             params,
-            time: self.time_ms.map_or_else(dev::now, TimeMs),
+            time: self.time_ms.map_or_else(now, TimeMs),
             hosts,
             starting_port: self.starting_port,
             dev_accounts: self.dev_accounts,

@@ -10,7 +10,7 @@ use vibecoin_primitives::limits::TRANSACTION_BYTES_MAX;
 use vibecoin_primitives::{
     Address, AddressPrefix, Amount, Hash, Height, Nonce, Operation, Transaction, TransactionBody, decode, hex,
 };
-use vibecoin_rpc_api::methods::TxApiClient as _;
+use vibecoin_rpc_api::methods::{ChainApiClient as _, TxApiClient as _};
 use vibecoin_rpc_api::views::{AtOptions, OperationView, TransactionView, UnsignedTransaction, WaitOptions};
 use vibecoin_rpc_api::{AddressText, Text as _, U64};
 
@@ -150,7 +150,7 @@ impl TxCommand {
                     Ok(unsigned(&body, chain.prefix))
                 })?;
                 let json = json!(unsigned);
-                match out {
+                match files::named_out(out) {
                     Some(path) => written(&path, &format!("{json}\n"), force),
                     None => Ok(Answer::new(&json).text(json.to_string())),
                 }
@@ -163,6 +163,7 @@ impl TxCommand {
                 force,
                 passphrase,
             } => {
+                let out = files::named_out(out);
                 let out = out.as_deref().map(|path| (path, force));
                 sign_file(context, &file, &key, genesis_hash.as_deref(), out, &passphrase)
             }
@@ -184,7 +185,9 @@ impl TxCommand {
                     timeout_ms: Some(timeout_ms),
                 };
                 expect_final(context, &Hash::from_text(&hash)?);
-                let submitted = call(context, &hash, async |client, hash| {
+                let submitted = call(context, &hash, async |_, hash| {
+                    answers(context).await?;
+                    let client = context.waiting_client()?;
                     about(Some(hash), client.wait(hash.into(), Some(options)).await?)
                 })?;
                 Ok(report(&submitted, None))
@@ -203,24 +206,34 @@ fn send(context: &Context, raw: &str, wait: WaitFor) -> Result<Answer, CliError>
     // A transaction that cannot be decoded cannot be included either.
     let transaction = decode::<Transaction>(&raw).ok();
     let fee = transaction.as_ref().map(|transaction| transaction.body().fee);
+    // In hex, which is the same on every network.
+    let sender = transaction
+        .as_ref()
+        .map(|transaction| hex::encode(&transaction.body().sender.0));
     let genesis = context.built_genesis()?.map(|built| built.hash);
     let sent = transaction.map(|transaction| {
         let of_chain = genesis.filter(|hash| hash.prefix() == transaction.body().chain);
         Sent::new(transaction.body(), of_chain.map(|hash| transaction.id(&hash)))
     });
-    let client = context.client()?;
     if let Some(hash) = sent.and_then(|sent| sent.hash).filter(|_| wait == WaitFor::Final) {
         expect_final(context, &hash);
     }
     let hash = sent.and_then(|sent| sent.hash);
     let outcome = context.wait(async {
-        let submitted = submit(context, &client, raw, wait, hash).await?;
+        answers(context).await?;
+        let submitted = submit(context, raw, wait, hash).await?;
         Ok(report(&submitted, fee))
     });
-    outcome.map_err(|error| match sent {
-        Some(sent) => sent.named_in(error),
-        None => error,
+    outcome.map_err(|error| match (sent, sender) {
+        (Some(sent), Some(sender)) => sent.named_in(error).of_sender(&sender),
+        _ => error,
     })
+}
+
+/// Asks the node for an answer that it gives at once: a call that it holds has more time than the timeout.
+async fn answers(context: &Context) -> Result<(), CliError> {
+    let _chain = context.client()?.get_info().await?;
+    Ok(())
 }
 
 fn simulate(context: &Context, raw: &str, at: &At) -> Result<Answer, CliError> {

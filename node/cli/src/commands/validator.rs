@@ -10,6 +10,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::numbers::whole;
 use crate::output::{Answer, cell, message};
+use crate::table::Column::{Left, Right};
+use crate::table::Table;
 
 /// Maximum number of heights that a node examines for one answer.
 const HEIGHTS_MAX: u64 = 1_000;
@@ -54,15 +56,15 @@ impl ValidatorCommand {
         match self {
             Self::List => {
                 let set = context.wait(async { Ok(client.get_validators().await?) })?;
-                let mut text = format!("{:<66} {:>12}  payout\n", "key", "power");
+                let mut table = Table::new([Left("key"), Right("power"), Left("payout")]);
                 for validator in &set.validators {
-                    text.push_str(&format!(
-                        "{:<66} {:>12}  {}\n",
+                    table.row([
                         validator.key.0.to_text(),
-                        validator.power,
-                        validator.payout.0.to_text()
-                    ));
+                        validator.power.to_string(),
+                        validator.payout.0.to_text(),
+                    ]);
                 }
+                let text = table.text();
                 Ok(Answer::new(set).text(text))
             }
             Self::Show { key, window } => {

@@ -1,6 +1,19 @@
-//! The address of a node: its scheme, host and port.
+//! The address of the node that a command asks, and clients of that node.
 
-use crate::error::CliError;
+use jsonrpsee::core::client::Error as ClientError;
+use jsonrpsee::http_client::HttpClient;
+use jsonrpsee::ws_client::WsClient;
+use vibecoin_client::Endpoint;
+use vibecoin_config::Paths;
+use vibecoin_devnet::running::ENDPOINT_BYTES_MAX;
+use vibecoin_genesis::BuiltGenesis;
+use vibecoin_primitives::Hash;
+use vibecoin_rpc_api::methods::ChainApiClient as _;
+
+use super::Context;
+use crate::error::{CliError, URL_FORM};
+use crate::exit::Exit;
+use crate::files;
 use crate::node_url::NodeUrl;
 
 /// Address of a node when no other is known.
@@ -8,6 +21,138 @@ pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
 /// Host and port of that address.
 const LOCAL_HOST: &str = "127.0.0.1";
 const LOCAL_PORT: u16 = 8545;
+
+impl Context {
+    /// The node's address: as given, or from the endpoint file of the home's node.
+    ///
+    /// # Errors
+    /// Exit 2 for a home that is not a directory; the fault of the endpoint file of the home's node.
+    pub fn url(&self) -> Result<NodeUrl, CliError> {
+        if !self.globals.url.is_of_home() {
+            return Ok(self.globals.url.clone());
+        }
+        let Some(home) = self.home_if_any()? else {
+            return Ok(LOCAL_URL.into());
+        };
+        let path = Paths::endpoint_in(home);
+        let text = match files::read_text(&path, ENDPOINT_BYTES_MAX) {
+            Ok(text) => text,
+            Err(error) if error.exit == Exit::NotFound => return Ok(self.configured_url()),
+            Err(error) => return Err(error),
+        };
+        Some(text.trim())
+            .filter(|url| url.starts_with("http://"))
+            .map(NodeUrl::from)
+            .ok_or_else(|| {
+                let message = format!("{} does not hold the address of a node", path.display());
+                CliError::new(Exit::InvalidFile, message)
+                    .hint("the node writes it when it starts; --url names a node without it")
+            })
+    }
+
+    /// The address that the node of a named home would listen on, while it does not run. The default home has none:
+    /// without a home the node at the usual address is asked.
+    fn configured_url(&self) -> NodeUrl {
+        let config = self.globals.home.as_ref().and_then(|_| self.config().ok());
+        match config.map(|config| (config.rpc.addr, config.rpc.port)) {
+            Some((addr, port)) if port != 0 && !addr.is_unspecified() => {
+                NodeUrl::from(format!("http://{}", std::net::SocketAddr::new(addr, port)).as_str())
+            }
+            _ => LOCAL_URL.into(),
+        }
+    }
+
+    /// Returns true if no node was named and that of the home does not run: another one may answer at its address.
+    fn may_be_anothers(&self) -> bool {
+        let home = self.home_if_any().ok().flatten();
+        self.globals.url.is_of_home() && home.is_some_and(|home| !Paths::endpoint_in(home).exists())
+    }
+
+    /// Refuses a node of another chain than that of the home, where no node was named.
+    pub(super) async fn check_chain(&self) -> Result<(), CliError> {
+        if !self.may_be_anothers() {
+            return Ok(());
+        }
+        // A fault of the genesis file is reported by the commands that need it.
+        let (Ok(Some(own)), Ok(client)) = (self.built_genesis(), self.client()) else {
+            return Ok(());
+        };
+        match client.get_info().await {
+            Ok(info) => self.refuse_other_chain(&own, info.genesis_hash.0),
+            // The command would wait for the same time once more.
+            Err(error @ ClientError::RequestTimeout) => Err(error.into()),
+            // Any other error is reported by the command.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Refuses the chain of a node, by its genesis hash, if it is not that of the home, whose block 0 is `own`.
+    ///
+    /// # Errors
+    /// Exit 4 for another chain.
+    pub fn refuse_other_chain(&self, own: &BuiltGenesis, node: Hash) -> Result<(), CliError> {
+        if own.hash == node {
+            return Ok(());
+        }
+        let message = format!(
+            "the node is on the chain {node}, the home {} on {}",
+            self.home()?.display(),
+            own.hash
+        );
+        Err(CliError::new(Exit::Rejected, message)
+            .reason("wrong_chain")
+            .hint("use the --url of a node of this home, or another --home"))
+    }
+
+    /// The RPC interface of the node, with the timeout of this command.
+    ///
+    /// # Errors
+    /// As [`Context::url`], and exit 2 for an address with an unsupported scheme.
+    pub fn endpoint(&self) -> Result<Endpoint, CliError> {
+        self.endpoint_at(&self.url()?)
+    }
+
+    fn endpoint_at(&self, url: &NodeUrl) -> Result<Endpoint, CliError> {
+        check_scheme(url)?;
+        Ok(Endpoint::new(url.secret(), self.timeout()))
+    }
+
+    /// A client over HTTP, whose calls end with the timeout of this command.
+    ///
+    /// # Errors
+    /// Exit 2 when the address is invalid.
+    pub fn client(&self) -> Result<HttpClient, CliError> {
+        self.client_of(|endpoint| endpoint.http_within(self.timeout()))
+    }
+
+    /// A client over HTTP for calls that the node holds until that timeout has expired, and answers then.
+    ///
+    /// # Errors
+    /// As [`Context::client`].
+    pub fn waiting_client(&self) -> Result<HttpClient, CliError> {
+        self.client_of(Endpoint::http)
+    }
+
+    fn client_of(
+        &self,
+        make: impl FnOnce(&Endpoint) -> Result<HttpClient, ClientError>,
+    ) -> Result<HttpClient, CliError> {
+        let url = self.url()?;
+        make(&self.endpoint_at(&url)?).map_err(|error| {
+            CliError::usage(format!("{url} is no address of a node: {error}"))
+                .hint(URL_FORM)
+                .without_password(&url)
+        })
+    }
+
+    /// A client over WebSocket.
+    ///
+    /// # Errors
+    /// Exit 2 when the address is invalid, 3 when no node answers.
+    pub async fn websocket(&self) -> Result<WsClient, CliError> {
+        self.endpoint()?.websocket().await.map_err(CliError::from)
+    }
+}
 
 /// Refuses an address with an unsupported scheme, and reports the valid form.
 pub fn check_scheme(url: &NodeUrl) -> Result<(), CliError> {
@@ -27,6 +172,14 @@ pub fn check_scheme(url: &NodeUrl) -> Result<(), CliError> {
     };
     let rest = with_host_and_port(rest);
     Err(CliError::usage(format!("{url} {refused}")).hint(format!("write --url http://{rest}")))
+}
+
+/// An address without a port, with that of a local node; `None` for one that has a port.
+pub fn with_port(url: &NodeUrl) -> Option<String> {
+    let shown = url.to_string();
+    let (scheme, rest) = shown.split_once("://")?;
+    let whole = with_host_and_port(rest);
+    (whole != rest).then(|| format!("{scheme}://{whole}"))
 }
 
 /// The port, of a text that is nothing else.
@@ -55,7 +208,18 @@ fn with_host_and_port(rest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::Exit;
+
+    #[test]
+    fn an_address_that_cannot_be_read_is_refused_with_the_form_of_one() {
+        use clap::Parser as _;
+        let line = ["vibecoin", "--url", "http://127.0.0.1:many", "status"];
+        let globals = crate::commands::Arguments::try_parse_from(line).map(|arguments| arguments.globals);
+        let refused = globals
+            .ok()
+            .and_then(|globals| Context::new(globals).client().err());
+        let refused = refused.map(|error| (error.exit, error.hint));
+        assert_eq!(refused, Some((Exit::Usage, Some(URL_FORM.to_owned()))));
+    }
 
     #[test]
     fn an_address_without_a_scheme_or_with_tls_is_refused_with_the_right_one() {
@@ -71,6 +235,21 @@ mod tests {
         }
         assert_eq!(check_scheme(&LOCAL_URL.into()), Ok(()));
         assert_eq!(LOCAL_URL, format!("http://{LOCAL_HOST}:{LOCAL_PORT}"));
+    }
+
+    #[test]
+    fn an_address_without_a_port_gets_that_of_a_node() {
+        for (typed, whole) in [
+            ("http://127.0.0.1", Some("http://127.0.0.1:8545")),
+            ("http://node.example/path", Some("http://node.example:8545/path")),
+            ("ws://[::1]", Some("ws://[::1]:8545")),
+            ("http://127.0.0.1:27100", None),
+            ("http://[::1]:27100/", None),
+        ] {
+            assert_eq!(with_port(&typed.into()).as_deref(), whole, "{typed}");
+            // Followed.
+            assert_eq!(whole.and_then(|whole| with_port(&whole.into())), None, "{typed}");
+        }
     }
 
     #[test]

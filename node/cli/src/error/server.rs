@@ -77,6 +77,25 @@ pub fn waiting_hint(hash: &str) -> String {
     )
 }
 
+/// The hint for a sender that cannot pay.
+fn funds_hint(sender: &str) -> String {
+    format!(
+        "the sender pays the fee, the amounts, and the price of every new account and byte of a slot; see `vibecoin account show {sender}`"
+    )
+}
+
+impl CliError {
+    /// An error about a transaction of this sender: a hint about its account names it.
+    #[must_use]
+    pub fn of_sender(self, sender: &str) -> Self {
+        if self.code == i64::from(Code::InsufficientFunds.number()) {
+            self.hint(funds_hint(sender))
+        } else {
+            self
+        }
+    }
+}
+
 fn hint_for(error: &ApiError) -> Option<String> {
     let hint = match error.class()? {
         Code::NonceTooLow => {
@@ -90,9 +109,7 @@ fn hint_for(error: &ApiError) -> Option<String> {
             "the transaction was signed for another chain; sign it again for this one: `vibecoin tx sign FILE --key KEY --out SIGNED`"
         }
         Code::Expired => "make it again with a larger --valid-for",
-        Code::InsufficientFunds => {
-            "the sender pays the fee, the amounts, and the price of every new account and byte of a slot; see `vibecoin account show ADDRESS`"
-        }
+        Code::InsufficientFunds => return Some(funds_hint("ADDRESS")),
         Code::Timeout if never_seen(error) => {
             "check the hash and the node's chain; if it was sent, it may have been refused or have expired"
         }
@@ -146,7 +163,8 @@ impl From<ClientError> for CliError {
 fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliError {
     use jsonrpsee::client_transport::ws::WsHandshakeError as WebSocket;
     use jsonrpsee::http_client::transport::Error as Http;
-    match error.downcast_ref::<WebSocket>() {
+    let web_socket = error.downcast_ref::<WebSocket>();
+    match web_socket {
         Some(WebSocket::Rejected { status_code } | WebSocket::Redirected { status_code, .. }) => {
             return http_status(*status_code);
         }
@@ -165,7 +183,7 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
         _ => {
             let cause = chain_of(error);
             let error = CliError::no_answer(message(&cause));
-            if OTHER_PROTOCOL.iter().any(|words| cause.contains(words)) {
+            if matches!(web_socket, Some(WebSocket::Transport(_))) || is_not_http(error) {
                 error.hint(
                     "it may be a node's port for peers: --url takes the address of its RPC, which the line that it prints when it is ready calls \"rpc\"",
                 )
@@ -176,13 +194,12 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
     }
 }
 
-/// Reports of a connection to a port that speaks another protocol than HTTP.
-const OTHER_PROTOCOL: [&str; 4] = [
-    "unexpected message from connection",
-    "invalid HTTP",
-    "connection closed before message completed",
-    "Connection reset by peer",
-];
+/// Returns true if a connection was made, and what came over it is not HTTP: only then is there an error of the HTTP
+/// library among the causes. Where no connection was made there is one of the system alone.
+fn is_not_http(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |cause| cause.source());
+    causes.any(|cause| cause.is::<hyper::Error>())
+}
 
 /// A server that answers, but not to this request.
 fn http_status(status: u16) -> CliError {
@@ -283,6 +300,46 @@ mod tests {
             pending.to_text().contains("`vibecoin tx wait 0xab`"),
             "{pending:?}"
         );
+    }
+
+    /// A port that greets each caller with these bytes, and hangs up.
+    fn port_that_says(greeting: &'static [u8]) -> u16 {
+        use std::io::Write as _;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let _gone = stream.write_all(greeting);
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn a_port_of_another_protocol_is_told_from_one_where_nobody_listens() {
+        use clap::Parser as _;
+        let home = tempfile::tempdir().unwrap();
+        let ask = |port: u16, command: &str| {
+            let (home, url) = (home.path().display(), format!("http://127.0.0.1:{port}"));
+            let line = format!("vibecoin --home {home} --url {url} {command}");
+            let arguments = crate::commands::Arguments::try_parse_from(line.split(' ')).unwrap();
+            let context = crate::context::Context::new(arguments.globals);
+            arguments.command.run(&context).unwrap_err()
+        };
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = free.local_addr().unwrap().port();
+        drop(free);
+        for command in ["status", "subscribe headers --count 1"] {
+            for greeting in [&b"\x13/multistream/1.0.0\n"[..], b""] {
+                let error = ask(port_that_says(greeting), command);
+                assert_eq!(error.exit, Exit::CannotConnect, "{command} {error:?}");
+                let hint = error.hint.unwrap_or_default();
+                assert!(hint.contains("port for peers"), "{command} {greeting:?}: {hint}");
+            }
+            let error = ask(silent, command);
+            let hint = error.hint.unwrap_or_default();
+            assert!(!hint.contains("port for peers"), "{command}: {hint}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Subcommand};
 use vibecoin_devnet::plan::NODES_MAX;
-use vibecoin_devnet::{process, state};
+use vibecoin_devnet::state;
 
 use crate::context::Context;
 use crate::error::CliError;

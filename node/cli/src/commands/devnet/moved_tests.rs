@@ -112,10 +112,18 @@ fn a_copy_has_nodes_of_its_own() {
     let copied = elsewhere(&bench, "copied");
     copy(&bench.dir(), &copied.dir);
     assert_eq!(Bench::pids_in(&copied.dir), [None, None]);
-    let original = |dir: &Path| Devnet::look(dir).unwrap().existing().unwrap().original;
+    let original = |dir: &Path| {
+        let net = Devnet::look(dir).unwrap();
+        net.existing().unwrap().original.first().map(|(pid, _)| *pid)
+    };
     assert_eq!(original(&copied.dir), running[0], "`up` warns of the same keys");
     assert_eq!(original(&bench.dir()), None);
     assert_eq!(copied.ok("down --grace 0")["stopped"], 0);
+    assert_eq!(
+        original(&copied.dir),
+        running[0],
+        "also after its own file was written"
+    );
     assert_eq!(copied.ok("kill-node 0")["wasRunning"], false);
     let up = copied.up();
     assert_eq!(up["startedNodes"], 2);

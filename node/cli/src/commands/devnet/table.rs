@@ -5,14 +5,15 @@ use vibecoin_devnet::state::{Devnet, NodeRecord, State};
 use vibecoin_devnet::supervisor::Live;
 
 use crate::program::quoted_path;
+use crate::table::{Column, Table};
 
 /// A line for each node.
 pub fn text(state: &State, live: &[Live]) -> String {
-    let heading = ["#", "node", "role", "pid", "height", "peers", "rpc", "p2p", "log"].map(str::to_owned);
-    let mut rows = vec![heading];
+    let columns = ["#", "node", "role", "pid", "height", "peers", "rpc", "p2p", "log"].map(Column::Left);
+    let mut table = Table::new(columns);
     for ((number, node), live) in state.nodes.iter().enumerate().zip(live) {
         let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        rows.push([
+        table.row([
             number.to_string(),
             node.name.clone(),
             node.role.clone(),
@@ -25,7 +26,7 @@ pub fn text(state: &State, live: &[Live]) -> String {
             node.log.display().to_string(),
         ]);
     }
-    let mut out = aligned(&rows);
+    let mut out = table.text();
     if !state.partition.is_empty() {
         let groups: Vec<String> = state.partition.iter().map(|group| group.join(",")).collect();
         out.push_str(&format!(
@@ -39,24 +40,6 @@ pub fn text(state: &State, live: &[Live]) -> String {
 /// An address without the peer id at its end.
 fn short(address: &str) -> &str {
     address.split("/p2p/").next().unwrap_or(address)
-}
-
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |row: &[String; N]| {
-        let cells: Vec<String> = widths
-            .iter()
-            .zip(row)
-            .map(|(width, cell)| format!("{cell:<width$}"))
-            .collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
 }
 
 /// The file with the present state of every node.
@@ -114,10 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up_and_nothing_hangs_over_at_the_end() {
-        let row = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
-        let text = aligned(&[row("a", "b"), row("long", ""), row("", "x")]);
-        assert_eq!(text, "a     b\nlong\n      x\n");
+    fn an_address_is_shown_without_the_identity() {
         assert_eq!(short("/ip4/1.2.3.4/tcp/5/p2p/12D3"), "/ip4/1.2.3.4/tcp/5");
     }
 }

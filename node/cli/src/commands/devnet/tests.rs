@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vibecoin_devnet::ports;
+use vibecoin_devnet::{ports, process};
 use vibecoin_devnet::state::{Devnet, State};
 use vibecoin_devnet::wait::Reporter;
 

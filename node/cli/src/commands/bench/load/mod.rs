@@ -19,7 +19,7 @@ use clap::Args;
 use vibecoin_config::Paths;
 use vibecoin_keystore::HomeLock;
 use vibecoin_loadgen::{ClosedLoop, Funding, Load, Loop, Plan, Progress, Supply, Usage};
-use vibecoin_primitives::SecretKey;
+use vibecoin_primitives::{Address, SecretKey};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -92,7 +92,10 @@ impl LoadArgs {
         };
         let nodes = std::slice::from_ref(&node);
         let progress = |step: Progress| self.report(context, step);
-        let load = Load::prepare(&plan, &chain, funding, nodes, &progress).await?;
+        let load = Load::prepare(&plan, &chain, funding, nodes, &progress).await;
+        let load = load.map_err(|error| {
+            CliError::from(error).of_sender(&chain.show(Address::from(funder.public_key())))
+        })?;
         let pid = pid_of(context);
         let before = pid.map(Usage::of);
         let load = load.run().await?;

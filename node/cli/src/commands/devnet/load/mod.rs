@@ -16,10 +16,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use vibecoin_loadgen::{Funding, Load, Loop, OpenLoop, Plan, Progress, Usage};
+use vibecoin_loadgen::{Funding, Load, Loop, Meter, OpenLoop, Plan, Progress};
 
 use super::faucet;
-use super::process;
 use super::state::{Devnet, NodeRecord};
 use crate::context::Context;
 use crate::error::CliError;
@@ -29,10 +28,6 @@ use crate::output::{self, Answer};
 use crate::program::Typed;
 use crate::wait::Reports;
 use crate::{chain, loading};
-use report::NodeCost;
-
-/// Interval between two samples of a node's memory.
-const MEMORY_EVERY: Duration = Duration::from_secs(1);
 
 /// Arguments of `load`.
 #[derive(Args, Clone, Debug)]
@@ -60,50 +55,6 @@ pub struct LoadArgs {
     pub settle: u64,
 }
 
-/// Processor time and memory of a node during the load.
-struct Meter {
-    node: NodeRecord,
-    pid: u32,
-    cpu: Duration,
-    threads: Usage,
-    memory_start: u64,
-    memory_max: u64,
-}
-
-impl Meter {
-    fn start(node: &NodeRecord, pid: u32) -> Self {
-        let memory = process::resident_bytes(pid).unwrap_or(0);
-        Self {
-            node: node.clone(),
-            pid,
-            cpu: process::cpu_time(pid).unwrap_or_default(),
-            threads: Usage::of(pid),
-            memory_start: memory,
-            memory_max: memory,
-        }
-    }
-
-    fn look(&mut self) {
-        self.memory_max = self
-            .memory_max
-            .max(process::resident_bytes(self.pid).unwrap_or(0));
-    }
-
-    fn stop(&mut self) -> NodeCost {
-        self.look();
-        // A node that ended meanwhile has no figures any more.
-        let cpu = process::cpu_time(self.pid).map(|cpu| cpu.saturating_sub(self.cpu));
-        NodeCost {
-            name: self.node.name.clone(),
-            cpu,
-            threads: Usage::of(self.pid).since(&self.threads).threads,
-            memory_start: self.memory_start,
-            memory_end: process::resident_bytes(self.pid).unwrap_or(0),
-            memory_max: self.memory_max,
-        }
-    }
-}
-
 /// Runs the load.
 pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, CliError> {
     let net = Devnet::look(dir)?;
@@ -115,15 +66,16 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
             nodes.len()
         )));
     }
+    let stalled = stall_hint(&net);
     let (funder, near) = faucet::funder(context, &net)?;
     let shown = Typed::elsewhere(&near.globals.url, near.home()?);
-    let meters: Vec<(NodeRecord, u32)> = net
+    let running: Vec<(NodeRecord, u32)> = net
         .running()
         .into_iter()
         .filter_map(|node| Some((node.clone(), net.pid(&node)?)))
         .collect();
     let done = context.wait_unreported(async {
-        let client = near.client()?;
+        let client = near.waiting_client()?;
         let chain = chain::ask(&near, &client).await?;
         let plan = args.plan(&near);
         let targets = nodes
@@ -142,43 +94,44 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
             key: &funder,
         };
         let load = Load::prepare(&plan, &chain, funding, &targets, &progress).await?;
-        measure(args, &nodes, &meters, load).await
+        measure(args, &nodes, &running, load, stalled).await
+    });
+    let done = done.map_err(|error| match stalled {
+        Some(hint) if error.exit == Exit::Timeout => error.hint(hint),
+        _ => error,
     });
     shown.outcome(done)
+}
+
+/// Remedy for transfers that do not become final; `None` if the whole network runs.
+fn stall_hint(net: &Devnet) -> Option<&'static str> {
+    let state = net.state.as_ref()?;
+    if !state.partition.is_empty() {
+        return Some("the network is cut: `vibecoin devnet heal` joins it");
+    }
+    let runs = |node: &NodeRecord| net.pid(node).is_some();
+    (!state.nodes.iter().all(runs))
+        .then_some("not every node runs, see `vibecoin devnet status`: `vibecoin devnet up` starts them")
 }
 
 async fn measure(
     args: &LoadArgs,
     nodes: &[NodeRecord],
-    meters: &[(NodeRecord, u32)],
+    running: &[(NodeRecord, u32)],
     load: Load<'_>,
+    stalled: Option<&'static str>,
 ) -> Result<Answer, CliError> {
-    let mut meters: Vec<Meter> = meters
-        .iter()
-        .map(|(node, pid)| Meter::start(node, *pid))
-        .collect();
-    let own_cpu = process::cpu_time(std::process::id()).unwrap_or_default();
-    let looking = async {
-        loop {
-            tokio::time::sleep(MEMORY_EVERY).await;
-            meters.iter_mut().for_each(Meter::look);
-        }
-    };
-    let load = tokio::select! {
-        done = load.run() => done?,
-        // It never ends on its own.
-        () = looking => return Err(CliError::new(Exit::Failure, "nobody looks at the memory any more")),
-    };
-    let costs = meters.iter_mut().map(Meter::stop).collect();
-    let own_cpu = process::cpu_time(std::process::id())
-        .unwrap_or_default()
-        .saturating_sub(own_cpu);
+    let meters = running.iter().map(|(node, pid)| Meter::start(&node.name, *pid));
+    let mut meters: Vec<Meter> = meters.collect();
+    let own = Meter::start("sender", std::process::id());
+    let load = Meter::during(&mut meters, load.run()).await?;
     Ok(report::answer(&report::Facts {
         args,
         nodes,
         load,
-        costs,
-        own_cpu,
+        costs: meters.into_iter().map(Meter::stop).collect(),
+        own_cpu: own.stop().cpu.unwrap_or_default(),
+        stalled,
     }))
 }
 

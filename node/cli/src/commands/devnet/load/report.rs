@@ -4,37 +4,24 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vibecoin_loadgen::Report;
+use vibecoin_loadgen::{Cost, Report};
 
 use super::{LoadArgs, NodeRecord};
 use crate::exit::Exit;
 use crate::figures::{cores, rounded};
 use crate::output::Answer;
 
-/// Resources that a node used during a load.
-pub struct NodeCost {
-    /// The node.
-    pub name: String,
-    /// Processor time; `None` when it ended meanwhile.
-    pub cpu: Option<Duration>,
-    /// Processor time by thread, in nanoseconds.
-    pub threads: BTreeMap<String, u64>,
-    /// Resident bytes at the start.
-    pub memory_start: u64,
-    /// Resident bytes at the end.
-    pub memory_end: u64,
-    /// Maximum resident bytes observed.
-    pub memory_max: u64,
-}
-
 /// All measurements of a load.
 pub struct Facts<'a> {
     pub args: &'a LoadArgs,
     pub nodes: &'a [NodeRecord],
     pub load: Report,
-    pub costs: Vec<NodeCost>,
+    /// Resources that the nodes used.
+    pub costs: Vec<Cost>,
     /// Processor time of this program: it shares the machine with the nodes.
     pub own_cpu: Duration,
+    /// Remedy for transfers that do not become final.
+    pub stalled: Option<&'static str>,
 }
 
 fn ms(time: Duration) -> f64 {
@@ -44,26 +31,16 @@ fn ms(time: Duration) -> f64 {
 /// Summarises the measurements. Exit 6 unless every accepted transfer became final in time.
 pub fn answer(facts: &Facts<'_>) -> Answer {
     let load = &facts.load;
-    let answer = Answer::new(json_of(facts)).text(text_of(facts));
+    let (answer, text) = (Answer::new(json_of(facts)), text_of(facts));
     if load.settled.all && load.samples.lost == 0 {
-        answer
-    } else {
-        crate::output::note("not every transfer that was taken became final in time");
-        answer.exit(Exit::Timeout)
+        return answer.text(text);
     }
+    crate::output::note("not every transfer that was taken became final in time");
+    let remedy = facts.stalled.map_or_else(String::new, |hint| format!("{hint}\n"));
+    answer.text(text + &remedy).exit(Exit::Timeout)
 }
 
 impl Facts<'_> {
-    /// Final transfers per second.
-    fn rate(&self) -> f64 {
-        let wall = self.load.wall.as_secs_f64();
-        if wall > 0.0 {
-            self.load.settled.included as f64 / wall
-        } else {
-            0.0
-        }
-    }
-
     /// The share of one transfer in a time, in microseconds.
     fn per_transfer(&self, time: Duration) -> f64 {
         rounded(time.as_secs_f64() * 1e6 / self.load.settled.included.max(1) as f64)
@@ -115,7 +92,7 @@ fn json_of(facts: &Facts<'_>) -> Value {
         "retried": outcome.retried,
         "requestsUnanswered": outcome.unanswered,
         "givenUp": outcome.given_up,
-        "transfersPerSecond": rounded(facts.rate()),
+        "transfersPerSecond": rounded(load.rate()),
         "wallSeconds": rounded(load.wall.as_secs_f64()),
         "sendSeconds": rounded(load.sending.as_secs_f64()),
         "finalMs": {
@@ -150,7 +127,7 @@ fn text_of(facts: &Facts<'_>) -> String {
         } else {
             format!(" {:?}", outcome.rejected)
         },
-        facts.rate(),
+        load.rate(),
         load.wall.as_secs_f64(),
         ms(samples.p50),
         ms(samples.p95),

@@ -1,21 +1,21 @@
 //! The home of a dev chain: one validator, ten funded accounts, nothing encrypted.
 
 use vibecoin_config::Paths;
-use vibecoin_devnet::home::keys_of;
 use vibecoin_genesis::{Genesis, Profile};
 use vibecoin_keystore::{KeyError, NodeKeyRole, dev_keys, dev_validator};
 use vibecoin_primitives::{Address, ChainParams, Power, TimeMs, Validator};
 
-use crate::error::CliError;
-use crate::exit::Exit;
+use crate::error::{Class, Error};
 use crate::files;
-
-pub use vibecoin_devnet::home::{DEV_ACCOUNTS, DEV_BALANCE, make_private, now};
+use crate::home::{DEV_ACCOUNTS, DEV_BALANCE, keys_of, make_private};
 
 /// Creates missing files in the home of a dev chain. Existing ones stay.
 ///
 /// `given` is a genesis file to use instead of the default one.
-pub fn prepare(paths: &Paths, given: Option<&Genesis>, now: TimeMs) -> Result<Genesis, CliError> {
+///
+/// # Errors
+/// The home of a chain that is not for development, or the error of a file or a key.
+pub fn prepare(paths: &Paths, given: Option<&Genesis>, now: TimeMs) -> Result<Genesis, Error> {
     make_private(&paths.home)?;
     let path = paths.genesis.clone();
     let genesis = if files::exists(&path)? {
@@ -30,14 +30,14 @@ pub fn prepare(paths: &Paths, given: Option<&Genesis>, now: TimeMs) -> Result<Ge
     };
     if !genesis.params.dev {
         return Err(
-            CliError::new(Exit::Config, format!("{} is not a dev chain", path.display()))
+            Error::new(Class::Config, format!("{} is not a dev chain", path.display()))
                 .hint("leave out --dev, or use another --home"),
         );
     }
     let prefix = genesis
         .params
         .prefix()
-        .map_err(|error| CliError::new(Exit::Config, format!("{}: {error}", path.display())))?;
+        .map_err(|error| Error::new(Class::Config, format!("{}: {error}", path.display())))?;
     let node = keys_of(paths, prefix).allow_unencrypted();
     let validator = dev_validator(0)?;
     if !node.exists(NodeKeyRole::Validator)? {
@@ -57,7 +57,10 @@ pub fn prepare(paths: &Paths, given: Option<&Genesis>, now: TimeMs) -> Result<Ge
 }
 
 /// The genesis of a dev chain.
-pub fn dev_genesis(now: TimeMs) -> Result<Genesis, CliError> {
+///
+/// # Errors
+/// Keys that cannot be derived.
+pub fn dev_genesis(now: TimeMs) -> Result<Genesis, Error> {
     let validator = dev_validator(0)?;
     let accounts = dev_keys(DEV_ACCOUNTS)?;
     Ok(Genesis {
@@ -116,6 +119,7 @@ mod tests {
         genesis.params = ChainParams::devnet();
         let paths = Paths::new(home.path(), &vibecoin_config::Config::default());
         files::write(&paths.genesis, &genesis.to_toml(), false).unwrap();
-        assert_eq!(prepare(&paths, None, now()).unwrap_err().exit, Exit::Config);
+        let refused = prepare(&paths, None, TimeMs(1_800_000_000_000)).unwrap_err();
+        assert_eq!(refused.fault().map(|fault| fault.class), Some(Class::Config));
     }
 }

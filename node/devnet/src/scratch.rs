@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::error::CliError;
-use crate::output::note;
+use crate::error::Error;
+use crate::wait::Reporter;
 
 /// Prefix of the names of temporary homes.
 const PREFIX: &str = "vibecoin-dev-";
@@ -30,31 +30,32 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Creates a temporary home, and removes those whose nodes were killed.
-    pub fn new() -> Result<Self, CliError> {
-        Self::new_in(&crate::environment::temporary_folder())
-    }
-
-    fn new_in(place: &Path) -> Result<Self, CliError> {
-        remove_abandoned(place);
+    /// Creates a temporary home in the folder for temporary files, and removes those whose nodes were killed.
+    ///
+    /// # Errors
+    /// The error of a folder or of a file in it.
+    pub fn new(place: &Path, reporter: Reporter) -> Result<Self, Error> {
+        remove_abandoned(place, reporter);
         let dir = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(place)
-            .map_err(CliError::file("make a temporary home in", place))?;
+            .map_err(Error::file("make a temporary home in", place))?;
         let (new, path) = (dir.path().join(NEW_MARKER), dir.path().join(MARKER));
-        let marker = File::create_new(&new).map_err(CliError::file("make", &new))?;
-        marker.lock().map_err(CliError::file("lock", &new))?;
+        let marker = File::create_new(&new).map_err(Error::file("make", &new))?;
+        marker.lock().map_err(Error::file("lock", &new))?;
         // Under this name it is never visible without its lock while this process lives.
-        std::fs::rename(&new, &path).map_err(CliError::file("make", &path))?;
+        std::fs::rename(&new, &path).map_err(Error::file("make", &path))?;
         Ok(Self { dir, _marker: marker })
     }
 
     /// The home.
+    #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// Keeps the home for inspection.
+    #[must_use]
     pub fn keep(self) -> PathBuf {
         let _not_there = std::fs::remove_file(self.path().join(MARKER));
         self.dir.keep()
@@ -63,7 +64,7 @@ impl Scratch {
 
 /// Removes temporary homes of this user whose nodes have ended. Failures are ignored: the homes are not
 /// needed.
-fn remove_abandoned(place: &Path) {
+fn remove_abandoned(place: &Path, reporter: Reporter) {
     let user = rustix::process::geteuid().as_raw();
     let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
@@ -73,7 +74,7 @@ fn remove_abandoned(place: &Path) {
             .metadata()
             .is_ok_and(|found| found.is_dir() && found.uid() == user);
         if own && is_abandoned(&path) && std::fs::remove_dir_all(&path).is_ok() {
-            note(&format!(
+            reporter.note(&format!(
                 "removed {}, the temporary home of a node that was killed",
                 path.display()
             ));
@@ -107,8 +108,8 @@ mod tests {
     fn the_home_of_a_killed_node_goes_and_those_of_others_stay() {
         let place = tempfile::tempdir().unwrap();
         let place = place.path();
-        let running = Scratch::new_in(place).unwrap();
-        let kept = Scratch::new_in(place).unwrap().keep();
+        let made = || Scratch::new(place, Reporter::SILENT).unwrap();
+        let (running, kept) = (made(), made().keep());
         std::fs::write(kept.join("db"), "").unwrap();
         // As a kill leaves it: the marker without its lock.
         let killed = place.join("vibecoin-dev-killed");
@@ -124,7 +125,7 @@ mod tests {
         std::fs::write(other.join(MARKER), "").unwrap();
         let link = place.join("vibecoin-dev-link");
         std::os::unix::fs::symlink(&other, &link).unwrap();
-        let next = Scratch::new_in(place).unwrap();
+        let next = made();
         assert!(!killed.exists());
         for path in [running.path(), &kept, &starting, &other, next.path(), &link] {
             assert!(path.exists(), "{}", path.display());

@@ -6,8 +6,10 @@ use std::path::Path;
 use vibecoin_config::Paths;
 use vibecoin_keystore::{HomeLock, LOCK_FILE};
 
-use crate::context::ENDPOINT_BYTES_MAX;
 use crate::{files, wait};
+
+/// Maximum size of the file that holds a node's address, in bytes.
+pub const ENDPOINT_BYTES_MAX: usize = 1024;
 
 /// A running node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,7 @@ pub struct Running {
 impl Running {
     /// The node of a home; `None` when none runs, or none that is ready yet. The file with its address stays
     /// when a node is killed: it is valid while the home is locked by the process recorded in the lock.
+    #[must_use]
     pub fn on(home: &Path) -> Option<Self> {
         let lock = File::open(home.join(LOCK_FILE)).ok()?;
         let pid = wait::holder(&lock).filter(|pid| HomeLock::holder(home) == Some(*pid))?;
