@@ -1,13 +1,12 @@
 //! Construction of proofs of many keys: a walk over the part of the trie that their paths cover.
 
 use crate::commitment;
-use crate::multi_proof::{
-    Claim, MULTI_PROOF_BYTES_MAX, MULTI_PROOF_KEYS_MAX, MultiProof, Part, Pieces, split,
-};
+use crate::multi_proof::{Claim, MULTI_PROOF_BYTES_MAX, MULTI_PROOF_KEYS_MAX, MultiProof, Part, Pieces};
 use crate::nibbles::{KEY_NIBBLES, nibble};
 use crate::node::{Leaf, Node, Sub};
 use crate::prove::too_deep;
 use crate::source::Source;
+use crate::verify_many::split;
 use crate::{Nibbles, NodeReader, Trie, TrieError};
 use vibecoin_primitives::Hash;
 
@@ -122,15 +121,12 @@ impl Walk<'_> {
         let open = claims
             .iter()
             .fold(0u16, |open, (key, _)| open | 1 << nibble(key, depth));
-        let slots = node.slots();
+        let closed = Pieces::of(open).filter(|piece| !piece.open);
+        let groups = node.groups(closed.map(|group| (group.start, group.level)));
         let mut filled = 0u8;
-        let groups = Pieces::of(open).filter(|piece| !piece.open);
-        for (index, group) in groups.enumerate() {
-            let hash = commitment::group(&slots, group.start, group.level);
-            if !hash.is_zero() {
-                filled |= 1 << index;
-                self.hashes.push(hash);
-            }
+        for (index, hash) in groups.enumerate().filter(|(_, hash)| !hash.is_zero()) {
+            filled |= 1 << index;
+            self.hashes.push(hash);
         }
         self.parts.push(Part::Branch { open, filled });
         let below = depth.saturating_add(1);

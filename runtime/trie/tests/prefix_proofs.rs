@@ -160,6 +160,18 @@ fn no_mutated_proof_is_accepted() {
             // A proof of another prefix is accepted only when it is this prefix's proof too, byte for byte.
             let verdict = judge(&world, &root, &prefix, &foreign, &mine);
             assert_eq!(verdict.is_ok(), foreign == bytes, "seed {seed}: {verdict:?}");
+            // Nor is it with its own entries: none, when an extension that this prefix ends in leaves the other.
+            let inner: Vec<Hash> = mine.iter().map(|(key, _)| *key).collect();
+            for other in [
+                other,
+                some_prefix(&mut rng, &inner),
+                some_prefix(&mut rng, &inner),
+            ] {
+                let (foreign, theirs) = (prove(&world, &other), below(&entries, &other));
+                let verdict = judge(&world, &root, &prefix, &foreign, &theirs);
+                let same = foreign == bytes && theirs == mine;
+                assert_eq!(verdict.is_ok(), same, "seed {seed} prefix {prefix} other {other}");
+            }
             // The entries of another prefix are accepted only when they are the same.
             let theirs = below(&entries, &other);
             let verdict = judge(&world, &root, &prefix, &bytes, &theirs);
@@ -511,6 +523,24 @@ fn an_empty_trie_and_a_trie_of_one_entry_have_proofs_of_every_prefix() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_proof_or_entries_of_one_state_are_refused_for_the_next() {
+    for seed in 0..50 {
+        let mut rng = Rng(seed);
+        let mut world = random_world(&mut rng);
+        let keys: Vec<Hash> = world.entries().keys().copied().collect();
+        let prefix = some_prefix(&mut rng, &keys);
+        let (old, old_entries) = (prove(&world, &prefix), below(&world.entries(), &prefix));
+        let changed = rng.near_key(&keys);
+        world.apply(&[(changed, Some(vec![seed as u8; 70]))].into());
+        let (root, entries) = (world.trie.root(), below(&world.entries(), &prefix));
+        let verdict = judge(&world, &root, &prefix, &old, &old_entries);
+        assert_ne!(verdict, Ok(()), "an old proof of old entries");
+        let verdict = judge(&world, &root, &prefix, &prove(&world, &prefix), &old_entries);
+        assert_eq!(verdict.is_ok(), entries == old_entries, "{verdict:?}");
     }
 }
 
