@@ -73,7 +73,7 @@ impl TrustedSet {
     /// The trust of a genesis file: its hash, parameters and validators. It does not expire, because the set that it
     /// names never changed: a header that names another set is refused.
     #[must_use]
-    pub const fn genesis(genesis: Hash, params: ChainParams, validators: ValidatorSet) -> Self {
+    pub fn genesis(genesis: Hash, params: ChainParams, validators: ValidatorSet) -> Self {
         Self {
             genesis,
             params,
@@ -106,7 +106,7 @@ impl TrustedSet {
 
     /// Accepts in addition only snapshots at or above this block, and at its height only this block.
     #[must_use]
-    pub const fn pinned(self, block: TrustedBlock) -> Self {
+    pub fn pinned(self, block: TrustedBlock) -> Self {
         Self {
             pinned: Some(block),
             ..self
