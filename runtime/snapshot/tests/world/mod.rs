@@ -1,5 +1,7 @@
 //! A state with small and large accounts, its block with a certificate, and snapshots of it.
 
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
