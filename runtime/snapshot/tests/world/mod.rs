@@ -222,7 +222,7 @@ impl Snapshot {
             .filter_map(|(index, bytes)| {
                 let error = restore.verify(index, bytes).err()?;
                 assert_eq!(error.index, index);
-                Some((usize::try_from(index).unwrap(), error.fault))
+                Some((usize::try_from(index).unwrap(), *error.fault))
             })
             .collect()
     }
