@@ -261,7 +261,7 @@ fn another_chain_another_set_and_an_old_certificate_are_refused() {
 fn a_certificate_has_the_signatures_that_the_quorum_needs_and_no_others() {
     let world = World::usual();
     let few = refusal(&world, |snapshot| {
-        drop(snapshot.certificate.as_mut().unwrap().signatures.pop())
+        _ = snapshot.certificate.as_mut().unwrap().signatures.pop()
     });
     assert!(few.to_string().contains("no quorum"), "{few}");
     let full = refusal(&world, |snapshot| {

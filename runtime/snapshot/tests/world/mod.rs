@@ -95,10 +95,10 @@ impl World {
         }
     }
 
-    /// 40 accounts; number 3 has 5 slots, 4 and 5 have more than fit behind them.
+    /// 120 accounts; number 3 has 5 slots, 4 and 5 have more than fit behind them.
     pub fn usual() -> Self {
         let slots = |count: u16| (0..count).map(|slot| (slot, 50)).collect();
-        let plan = (0..40)
+        let plan = (0..120)
             .map(|n| match n {
                 3 => (n, slots(5)),
                 4 => (n, slots(300)),
