@@ -46,6 +46,9 @@ impl Micros {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u64);
 
+/// Maximum bytes requested and not yet verified, unless the configuration names another number.
+const BYTES_MAX: u64 = 32 * MIB as u64;
+
 /// Bounds and timeouts. Times are in microseconds. Zero counts and bytes are read as 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinConfig {
@@ -72,7 +75,7 @@ impl Default for JoinConfig {
     fn default() -> Self {
         Self {
             requests_per_source_max: 4,
-            bytes_max: 32 * MIB as u64,
+            bytes_max: BYTES_MAX,
             silence_max: 2_000_000,
             slow_factor: 8,
             request_max: 60_000_000,
@@ -330,9 +333,13 @@ impl JoinPlanner {
         }
     }
 
-    /// A source failed, or does not have a chunk.
+    /// A request to a source failed, or the source does not have the chunk. Without a request in flight it is the end of
+    /// a stream that was given up, and ignored.
     pub fn failed(&mut self, id: SourceId, lacks: Option<u32>, now: Micros) {
         self.advance(now);
+        if self.sources.get(&id).is_none_or(|source| source.in_flight == 0) {
+            return;
+        }
         let reason = lacks.map_or(LeaveReason::Failed, |chunk| LeaveReason::Lacks { chunk });
         self.leave(id, reason);
     }
