@@ -133,6 +133,9 @@ pub enum FilesError {
         /// The first difference.
         detail: String,
     },
+    /// The receiver of the progress ended it.
+    #[error("stopped before the end; nothing was changed")]
+    Stopped,
     /// The rows of the store are not a state.
     #[error("the database is damaged, no snapshot was made: {detail}")]
     Store {

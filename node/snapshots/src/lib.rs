@@ -36,7 +36,7 @@ pub use create::{create, create_in_chunks};
 pub use error::FilesError;
 pub use list::{Listed, delete, find, list};
 pub use pack::pack;
-pub use progress::{Phase, Progress, Watch};
+pub use progress::{Phase, Progress, Watch, unwatched};
 pub use restore::{RestoredHome, restore};
 pub use source::{Snapshot, SnapshotInfo};
 pub use verify::{trust_of, verify};

@@ -1,4 +1,8 @@
-//! Progress of a long operation.
+//! Progress of a long operation, and its end before the time.
+
+use std::ops::ControlFlow;
+
+use crate::error::FilesError;
 
 /// Part of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,5 +44,19 @@ pub struct Progress {
     pub bytes: u64,
 }
 
-/// Receiver of progress.
-pub type Watch<'a> = &'a mut dyn FnMut(Progress);
+/// Receiver of progress, asked after each chunk whether to go on. Where it breaks, the operation ends with
+/// [`FilesError::Stopped`] and leaves nothing.
+pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// A receiver that drops the progress and goes on.
+pub fn unwatched(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Reports progress.
+pub(crate) fn report(watch: Watch<'_>, progress: Progress) -> Result<(), FilesError> {
+    match watch(progress) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(FilesError::Stopped),
+    }
+}
