@@ -408,7 +408,7 @@ fn snapshots_are_found_by_their_id_and_deleted() {
     let name = made.path().file_name().unwrap().to_str().unwrap().to_owned();
     for text in [id.as_str(), &id[..10], &id[2..8], &id.to_uppercase()[2..], &name] {
         let found = find(&made.snapshots(), text).unwrap();
-        assert_eq!(found.info(), made.info, "{text}");
+        assert_eq!(found, made.path(), "{text}");
     }
     for text in ["0x", "", "abc", "zzzz", "../snapshots"] {
         let error = find(&made.snapshots(), text).unwrap_err();
@@ -418,8 +418,11 @@ fn snapshots_are_found_by_their_id_and_deleted() {
     pack(&Snapshot::open(made.path()).unwrap(), &archive, &mut unwatched).unwrap();
     let error = find(&made.snapshots(), &id).unwrap_err();
     assert!(matches!(error, FilesError::Ambiguous { count: 2, .. }), "{error}");
-    delete(&made.snapshots(), find(&made.snapshots(), "copy.vbsnap").unwrap()).unwrap();
-    delete(&made.snapshots(), find(&made.snapshots(), &id).unwrap()).unwrap();
+    delete(&find(&made.snapshots(), "copy.vbsnap").unwrap()).unwrap();
+    // A damaged one is named by its folder.
+    fs::write(made.path().join("manifest"), "x").unwrap();
+    find(&made.snapshots(), &id).unwrap_err();
+    delete(&find(&made.snapshots(), &name).unwrap()).unwrap();
     assert!(names(&made.snapshots()).is_empty());
     assert!(list(&made.folder.path().join("none")).unwrap().is_empty());
 }
