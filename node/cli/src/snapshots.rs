@@ -155,7 +155,8 @@ fn line(progress: Progress, elapsed: Duration) -> String {
 /// The error for a home whose chain has no block yet.
 pub fn no_block(home: &Path) -> CliError {
     let message = format!("the chain of {} has no block yet", home.display());
-    CliError::new(Exit::NotFound, message).hint("a snapshot is of a block: start the node, and wait for the first one")
+    CliError::new(Exit::NotFound, message)
+        .hint("a snapshot is of a block: start the node, and wait for the first one")
 }
 
 #[cfg(test)]
@@ -173,7 +174,10 @@ mod tests {
         let expected = "restoring: 25 %, 10.0 MiB, 5.0 MiB/s, about 6 s left";
         assert_eq!(line(progress, Duration::from_secs(2)), expected);
         let none = Progress { done: 0, ..progress };
-        assert_eq!(line(none, Duration::from_secs(2)), "restoring: 0 %, 10.0 MiB, 5.0 MiB/s");
+        assert_eq!(
+            line(none, Duration::from_secs(2)),
+            "restoring: 0 %, 10.0 MiB, 5.0 MiB/s"
+        );
     }
 
     #[test]

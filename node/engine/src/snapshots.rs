@@ -102,8 +102,10 @@ fn make(source: &SnapshotSource, folder: PathBuf, shared: &Shared, state: &Mutex
         }
     });
     match &made {
-        Ok(info) => info!(target: "node::snapshot", %height, id = %info.id, chunks = info.chunks, bytes = info.bytes,
-                          path = %info.path.display(), "created a snapshot"),
+        Ok(info) => {
+            info!(target: "node::snapshot", %height, id = %info.id, chunks = info.chunks, bytes = info.bytes,
+                          path = %info.path.display(), "created a snapshot")
+        }
         Err(error) => warn!(target: "node::snapshot", %height, %error, "no snapshot was created"),
     }
     if let Some(job) = &mut state.lock().job {

@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::json;
 use vibecoin_config::{Paths, Value};
 use vibecoin_devnet::guard::make_guard;
-use vibecoin_genesis::GENESIS_BYTES_MAX;
-use vibecoin_keystore::NodeKeyRole;
+use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX};
+use vibecoin_keystore::{HomeLock, NodeKeyRole};
+use vibecoin_snapshots::Snapshot;
 use vibecoin_storage::files::GuardFile;
 
 use crate::context::Context;
@@ -15,11 +16,14 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
+use crate::snapshots::{self, Meter};
 use crate::{dev, files};
 
 const EXAMPLES: &str = "\
 Examples:
   vibecoin init --home DIR --genesis genesis.toml   a node that follows
+  vibecoin init --home DIR --genesis genesis.toml --snapshot state.vbsnap
+                                                    the same, from the block of a snapshot on
 
 A chain of your own, with this home as its validator:
   vibecoin init --home DIR --validator       prints the validator's public key
@@ -35,6 +39,9 @@ pub struct InitArgs {
     /// The genesis file of the chain; may come with a second `init`, when the keys are known
     #[arg(long, value_name = "FILE")]
     pub genesis: Option<PathBuf>,
+    /// Start from this snapshot of the chain, a folder or an archive; all of it is verified with the genesis file
+    #[arg(long, value_name = "SOURCE")]
+    pub snapshot: Option<PathBuf>,
     /// A name for people
     #[arg(long, value_name = "NAME")]
     pub moniker: Option<String>,
@@ -52,11 +59,12 @@ impl InitArgs {
     /// Creates the home. Existing files stay; a home of a different chain is refused.
     ///
     /// # Errors
-    /// Exit 7 for a genesis file that is invalid, 11 for a home of a different chain.
+    /// Exit 7 for a genesis file that is invalid, 11 for a home of a different chain, 8 for a damaged snapshot.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let (home, paths) = (context.home()?, context.paths()?);
         // Before anything is created.
         let moniker = self.moniker()?;
+        let snapshot = self.snapshot(&paths)?;
         if let Some(file) = &self.genesis {
             let text = files::read_text(file, GENESIS_BYTES_MAX)?;
             let hash = files::build(file, &files::genesis(file)?)?.hash;
@@ -91,12 +99,31 @@ impl InitArgs {
             None
         };
         let built = context.built_genesis()?;
-        Ok(Answer::new(json!({
+        let mut json = json!({
             "home": home,
             "chainId": built.as_ref().map(|built| built.params.network.clone()),
             "genesisHash": built.as_ref().map(|built| built.hash.to_string()),
             "validatorKey": validator,
-        })))
+        });
+        if let (Some(snapshot), Some(built), Some(json)) = (snapshot, built, json.as_object_mut()) {
+            restore(context, &paths, &snapshot, &built)?;
+            json.insert("snapshot".to_owned(), snapshots::view(&snapshot.info()));
+        }
+        Ok(Answer::new(json))
+    }
+
+    /// The snapshot to start from, opened before anything is created.
+    fn snapshot(&self, paths: &Paths) -> Result<Option<Snapshot>, CliError> {
+        let Some(source) = &self.snapshot else {
+            return Ok(None);
+        };
+        if self.genesis.is_none() && !files::exists(&paths.genesis)? {
+            return Err(CliError::usage(
+                "a snapshot is verified with the genesis file of its chain, and there is none",
+            )
+            .hint("name it with --genesis FILE"));
+        }
+        snapshots::open(source).map(Some)
     }
 
     /// The name as a configuration value.
@@ -123,6 +150,21 @@ impl InitArgs {
         }
         files::write(&path, &text, false)
     }
+}
+
+/// Makes the database of the home.
+fn restore(
+    context: &Context,
+    paths: &Paths,
+    snapshot: &Snapshot,
+    genesis: &BuiltGenesis,
+) -> Result<(), CliError> {
+    let _lock = HomeLock::acquire(&paths.home)?;
+    let mut meter = Meter::new();
+    snapshots::into_home(snapshot, genesis, paths, &context.config()?, &mut |progress| {
+        meter.print(progress)
+    })?;
+    Ok(())
 }
 
 /// Puts a genesis file into a home that has none, or the same.

@@ -167,7 +167,10 @@ fn listed(all: &[Listed]) -> Answer {
     if all.is_empty() {
         return Answer::new(json!([])).text("no snapshots\n");
     }
-    let mut text = format!("{:>12} {:<18} {:>8} {:>14} {}\n", "height", "id", "chunks", "bytes", "path");
+    let mut text = format!(
+        "{:>12} {:<18} {:>8} {:>14} {}\n",
+        "height", "id", "chunks", "bytes", "path"
+    );
     let mut views = Vec::new();
     for one in all {
         let path = one.path.display().to_string();

@@ -13,7 +13,7 @@ impl From<FilesError> for CliError {
         match &error {
             FilesError::NotASnapshot { .. } => Self::unverified(message).reason("snapshot_damaged").hint(
                 "name the folder of a snapshot, which holds a file `manifest`, or an archive that \
-                 `vibecoin snapshot pack` made",
+                 `vibecoin snapshot pack ID --out FILE` made",
             ),
             FilesError::Trust { .. } => Self::unverified(message).reason("snapshot_untrusted").hint(
                 "take a snapshot of the chain of this genesis file, or name the chain's own file with --genesis FILE",
@@ -78,7 +78,11 @@ mod tests {
             (Exit::VerificationFailed, "snapshot_damaged")
         );
         assert_eq!(*error.data, json!({ "chunk": 3 }));
-        assert!(error.message.contains("chunk 3 (accounts 4)"), "{}", error.message);
+        assert!(
+            error.message.contains("chunk 3 (accounts 4)"),
+            "{}",
+            error.message
+        );
     }
 
     #[test]

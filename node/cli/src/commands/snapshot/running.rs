@@ -36,7 +36,9 @@ pub fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError>
             format!("the node made no snapshot: {}", reason.unwrap_or_default()),
         )
         .reason("snapshot_failed")
-        .hint("the log of the node has the reason, too; `vibecoin snapshot list` shows the snapshots of a home")),
+        .hint(
+            "the log of the node has the reason, too; `vibecoin snapshot list` shows the snapshots of a home",
+        )),
     }
 }
 
