@@ -23,7 +23,6 @@ const EXAMPLES: &str = "\
 Examples:
   vibecoin init --home DIR --genesis genesis.toml   a node that follows
   vibecoin init --home DIR --genesis genesis.toml --snapshot state.vbsnap
-                                                    the same, from the block of a snapshot on
 
 A chain of your own, with this home as its validator:
   vibecoin init --home DIR --validator       prints the validator's public key

@@ -32,7 +32,7 @@ Examples:
   vibecoin node --dev                  a chain of your own in a temporary home
   vibecoin node --dev --home DIR --rpc.port 0     kept in DIR, on a free port
   vibecoin init --home DIR --genesis FILE && vibecoin node --home DIR
-  vibecoin node --home DIR --snapshot PATH     from a snapshot on, if DIR has no database
+  vibecoin node --home DIR --snapshot PATH      if DIR has no database yet
 
 When the node answers, one line of JSON appears on stdout, null where the node does not listen:
   {\"event\":\"ready\",\"rpc\":\"http://127.0.0.1:8545\",\"chainId\":…,

@@ -21,9 +21,9 @@ mod running;
 
 const EXAMPLES: &str = "\
 Examples:
-  vibecoin snapshot create --home DIR              the state of the newest block, into DIR/snapshots
+  vibecoin snapshot create --home DIR        the newest state, to DIR/snapshots
   vibecoin snapshot list --home DIR
-  vibecoin snapshot pack ID --out state.vbsnap --home DIR      one file, to be copied
+  vibecoin snapshot pack ID --out state.vbsnap --home DIR    one file, to copy
   vibecoin snapshot verify state.vbsnap --genesis genesis.toml
   vibecoin init --home NEW --genesis genesis.toml --snapshot state.vbsnap
 
