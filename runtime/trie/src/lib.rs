@@ -70,6 +70,7 @@ mod source;
 mod stream;
 mod trie;
 mod update;
+mod verify_many;
 
 pub use commitment::TrieKind;
 pub use error::TrieError;

@@ -1,13 +1,12 @@
 //! Construction of proofs of many keys: a walk over the part of the trie that their paths cover.
 
 use crate::commitment;
-use crate::multi_proof::{
-    Claim, MULTI_PROOF_BYTES_MAX, MULTI_PROOF_KEYS_MAX, MultiProof, Part, Pieces, split,
-};
+use crate::multi_proof::{Claim, MULTI_PROOF_BYTES_MAX, MULTI_PROOF_KEYS_MAX, MultiProof, Part, Pieces};
 use crate::nibbles::{KEY_NIBBLES, nibble};
 use crate::node::{Leaf, Node, Sub};
 use crate::prove::too_deep;
 use crate::source::Source;
+use crate::verify_many::split;
 use crate::{Nibbles, NodeReader, Trie, TrieError};
 use vibecoin_primitives::Hash;
 
