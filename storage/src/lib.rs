@@ -40,6 +40,6 @@ mod store;
 pub use error::StorageError;
 pub use reader::{PohPosition, Reader, StoredTransaction};
 pub use schema::{GenesisRecord, Head, Place};
-pub use snapshot::{SnapshotSource, StateRows};
+pub use snapshot::{KeyedAccount, KeyedSlot, SnapshotSource, StateRows};
 pub use state::{AccountProof, SlotProof, StateView};
 pub use store::{GenesisState, RestoreError, RestorePoint, Restored, Store, StoreConfig, StoreStats};

@@ -3,7 +3,8 @@
 //! A source is a view of the state after a committed block, and so it costs nothing to have: the rows are those of the
 //! pinned snapshot of the database with the changes of the blocks above it merged in. The node commits and materialises
 //! meanwhile, and no commit waits for a source. While it lives, the database keeps the rows that were overwritten since,
-//! and the memory of the blocks that were not materialised when it was made stays in use.
+//! the memory of the blocks that were not materialised when it was made stays in use, and the database stays open after
+//! the store is dropped.
 
 use crate::kv::Family;
 use crate::schema::{self, GenesisRecord};
@@ -11,6 +12,12 @@ use crate::state::{MergedRows, StateView, state_key};
 use crate::{StorageError, Store};
 use vibecoin_primitives::{AccountRow, CommitCertificate, Hash, Header, Height, SlotRow, StateKey};
 use vibecoin_trie::{Nibbles, NodeReader, NodeRecord, ReadError, Trie};
+
+/// An account with its key.
+pub type KeyedAccount = (Hash, AccountRow);
+
+/// A slot with the key of its owner and its own.
+pub type KeyedSlot = (Hash, Hash, SlotRow);
 
 /// The state after one block, with that block's header and certificate.
 pub struct SnapshotSource {
@@ -114,7 +121,7 @@ impl SnapshotSource {
     pub fn accounts_from(
         &self,
         from: Hash,
-    ) -> Result<impl Iterator<Item = Result<(Hash, AccountRow), StorageError>> + '_, StorageError> {
+    ) -> Result<impl Iterator<Item = Result<KeyedAccount, StorageError>> + '_, StorageError> {
         let rows = self.rows_from(StateKey::Account(from))?;
         Ok(rows.map_while(|row| match row {
             Ok((StateKey::Account(key), row)) => Some(schema::read_account_row(&row).map(|row| (key, row))),
@@ -130,7 +137,7 @@ impl SnapshotSource {
     pub fn slots_from(
         &self,
         from: (Hash, Hash),
-    ) -> Result<impl Iterator<Item = Result<(Hash, Hash, SlotRow), StorageError>> + '_, StorageError> {
+    ) -> Result<impl Iterator<Item = Result<KeyedSlot, StorageError>> + '_, StorageError> {
         let rows = self.rows_from(StateKey::Slot(from.0, from.1))?;
         Ok(rows.map_while(|row| match row {
             Ok((StateKey::Slot(owner, key), row)) => {

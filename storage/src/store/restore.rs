@@ -234,6 +234,9 @@ fn write_chain(kv: &dyn KvStore, point: &RestorePoint) -> Result<(), StorageErro
 /// A row: its key, and its encoding.
 type StateRow = (StateKey, Vec<u8>);
 
+/// The key of a row in its trie, and its encoding or its leaf.
+type Leaf = (Hash, Vec<u8>);
+
 /// The rows in order, each checked against its key and the one before it.
 struct Rows<I> {
     rows: Fuse<I>,
@@ -279,7 +282,7 @@ where
     }
 
     /// The next row if it is an account.
-    fn next_account(&mut self) -> Result<Option<(Hash, Vec<u8>)>, RestoreError<E>> {
+    fn next_account(&mut self) -> Result<Option<Leaf>, RestoreError<E>> {
         let Some(StateKey::Account(key)) = self.peek()? else {
             return Ok(None);
         };
@@ -295,7 +298,7 @@ where
     }
 
     /// The next row if it is a slot of this owner.
-    fn next_slot(&mut self, owner: Hash) -> Result<Option<(Hash, Vec<u8>)>, RestoreError<E>> {
+    fn next_slot(&mut self, owner: Hash) -> Result<Option<Leaf>, RestoreError<E>> {
         let Some(StateKey::Slot(of, key)) = self.peek()? else {
             return Ok(None);
         };
@@ -397,7 +400,7 @@ impl<'a> State<'a> {
     }
 
     /// Writes the next account and the slots directly behind it. Returns its leaf.
-    fn next_leaf<E, I>(&self, rows: &mut Rows<I>) -> Result<Option<(Hash, Vec<u8>)>, RestoreError<E>>
+    fn next_leaf<E, I>(&self, rows: &mut Rows<I>) -> Result<Option<Leaf>, RestoreError<E>>
     where
         E: Error + 'static,
         I: Iterator<Item = Result<StateRow, E>>,
