@@ -9,7 +9,7 @@ use crate::chunk::{
     AccountEntry, CHUNK_BYTES_MAX, CHUNK_PROOF_BYTES_MAX, CHUNK_ROWS_BYTES_MAX, Chunk, ChunkRows,
     INLINE_SLOTS_BYTES_MAX, chunk_hash,
 };
-use crate::cut::Cutter;
+use crate::cut::{Cut, Cutter};
 use crate::manifest::{CHUNKS_MAX, ChunkInfo, Manifest, SNAPSHOT_FORMAT};
 use crate::prefix::KeyPrefix;
 
@@ -129,13 +129,13 @@ impl Builder {
         &self,
         accounts: impl IntoIterator<Item = Result<(Hash, AccountRow), E>>,
         slots: impl IntoIterator<Item = Result<(Hash, Hash, SlotRow), E>>,
-        prove: impl FnMut(&Hash, &Hash, &Nibbles) -> Result<PrefixProof, E>,
-        emit: impl FnMut(&ChunkInfo, Vec<u8>) -> Result<(), E>,
+        mut prove: impl FnMut(&Hash, &Hash, &Nibbles) -> Result<PrefixProof, E>,
+        mut emit: impl FnMut(&ChunkInfo, Vec<u8>) -> Result<(), E>,
     ) -> Result<Manifest, BuildError<E>> {
         let root = self.header.state_root;
         let mut out = Output {
-            prove,
-            emit,
+            prove: &mut prove,
+            emit: &mut emit,
             chunks: Vec::new(),
         };
         let mut slots = Slots {
@@ -146,14 +146,14 @@ impl Builder {
         let mut before = None;
         for row in accounts {
             let (key, row) = row?;
-            check_key(key, account_key(&row.address), &mut before)?;
+            check_key::<E>(key, account_key(&row.address), &mut before)?;
             let entry = slots.entry(key, row, &mut out)?;
             let bytes = encoded_len(&entry);
-            cutter.push(key, bytes, entry, &mut |(prefix, entries)| {
+            cutter.push(key, bytes, entry, &mut |(prefix, entries): Cut<AccountEntry>| {
                 out.put(Hash::ZERO, root, &prefix, ChunkRows::Accounts(entries))
             })?;
         }
-        cutter.finish(&mut |(prefix, entries)| {
+        cutter.finish(&mut |(prefix, entries): Cut<AccountEntry>| {
             out.put(Hash::ZERO, root, &prefix, ChunkRows::Accounts(entries))
         })?;
         slots.check_end()?;
@@ -191,12 +191,12 @@ fn check_key<E>(key: Hash, of_row: Hash, before: &mut Option<Hash>) -> Result<()
 }
 
 /// The stream of slots, read account by account.
-struct Slots<E, I: Iterator<Item = Result<(Hash, Hash, SlotRow), E>>> {
+struct Slots<I: Iterator> {
     rows: Peekable<I>,
     sizes: ChunkSizes,
 }
 
-impl<E, I: Iterator<Item = Result<(Hash, Hash, SlotRow), E>>> Slots<E, I> {
+impl<E, I: Iterator<Item = Result<(Hash, Hash, SlotRow), E>>> Slots<I> {
     /// The next slot of an account.
     fn next_of(&mut self, owner: Hash) -> Result<Option<(Hash, SlotRow)>, BuildError<E>> {
         let is_next = |row: &Result<(Hash, Hash, SlotRow), E>| match row {
@@ -211,16 +211,12 @@ impl<E, I: Iterator<Item = Result<(Hash, Hash, SlotRow), E>>> Slots<E, I> {
     }
 
     /// The account with its slots; those of a large account become chunks.
-    fn entry<P, F>(
+    fn entry(
         &mut self,
         owner: Hash,
         row: AccountRow,
-        out: &mut Output<P, F>,
-    ) -> Result<AccountEntry, BuildError<E>>
-    where
-        P: FnMut(&Hash, &Hash, &Nibbles) -> Result<PrefixProof, E>,
-        F: FnMut(&ChunkInfo, Vec<u8>) -> Result<(), E>,
-    {
+        out: &mut Output<'_, E>,
+    ) -> Result<AccountEntry, BuildError<E>> {
         // Slots of a key between the last account and this one belong to no account.
         if let Some(Ok((stray, _, _))) = self.rows.peek()
             && *stray < owner
@@ -234,7 +230,7 @@ impl<E, I: Iterator<Item = Result<(Hash, Hash, SlotRow), E>>> Slots<E, I> {
             let Some((key, slot)) = self.next_of(owner)? else {
                 break;
             };
-            check_key(key, slot_key(&slot.slot), &mut before)?;
+            check_key::<E>(key, slot_key(&slot.slot), &mut before)?;
             bytes = bytes.saturating_add(encoded_len(&slot));
             held.push((key, slot));
         }
@@ -253,24 +249,20 @@ impl<E, I: Iterator<Item = Result<(Hash, Hash, SlotRow), E>>> Slots<E, I> {
     }
 
     /// Cuts the slots of one account: those that were read already, and the rest.
-    fn cut_large<P, F>(
+    fn cut_large(
         &mut self,
         (owner, root): (Hash, Hash),
         held: Vec<(Hash, SlotRow)>,
         mut before: Option<Hash>,
-        out: &mut Output<P, F>,
-    ) -> Result<(), BuildError<E>>
-    where
-        P: FnMut(&Hash, &Hash, &Nibbles) -> Result<PrefixProof, E>,
-        F: FnMut(&ChunkInfo, Vec<u8>) -> Result<(), E>,
-    {
-        let mut put = |(prefix, slots)| out.put(owner, root, &prefix, ChunkRows::Slots(slots));
+        out: &mut Output<'_, E>,
+    ) -> Result<(), BuildError<E>> {
+        let mut put = |(prefix, slots): Cut<SlotRow>| out.put(owner, root, &prefix, ChunkRows::Slots(slots));
         let mut cutter = Cutter::new(self.sizes.rows_bytes_max);
         for (key, slot) in held {
             cutter.push(key, encoded_len(&slot), slot, &mut put)?;
         }
         while let Some((key, slot)) = self.next_of(owner)? {
-            check_key(key, slot_key(&slot.slot), &mut before)?;
+            check_key::<E>(key, slot_key(&slot.slot), &mut before)?;
             cutter.push(key, encoded_len(&slot), slot, &mut put)?;
         }
         cutter.finish(&mut put)
@@ -285,24 +277,20 @@ impl<E, I: Iterator<Item = Result<(Hash, Hash, SlotRow), E>>> Slots<E, I> {
 }
 
 /// Where chunks go.
-struct Output<P, F> {
-    prove: P,
-    emit: F,
+struct Output<'a, E> {
+    prove: &'a mut dyn FnMut(&Hash, &Hash, &Nibbles) -> Result<PrefixProof, E>,
+    emit: &'a mut dyn FnMut(&ChunkInfo, Vec<u8>) -> Result<(), E>,
     chunks: Vec<ChunkInfo>,
 }
 
-impl<P, F> Output<P, F> {
-    fn put<E>(
+impl<E> Output<'_, E> {
+    fn put(
         &mut self,
         owner: Hash,
         root: Hash,
         prefix: &Nibbles,
         rows: ChunkRows,
-    ) -> Result<(), BuildError<E>>
-    where
-        P: FnMut(&Hash, &Hash, &Nibbles) -> Result<PrefixProof, E>,
-        F: FnMut(&ChunkInfo, Vec<u8>) -> Result<(), E>,
-    {
+    ) -> Result<(), BuildError<E>> {
         if self.chunks.len() >= CHUNKS_MAX {
             return Err(BuildError::TooManyChunks);
         }

@@ -43,10 +43,11 @@
 //! ```
 //!
 //! Reading order: [`manifest`], [`chunk`], [`build`] (and `cut`, the rule by which it cuts), [`trust`], [`verify`],
-//! [`join`] (the planner of a download).
+//! [`join`] (the planner of a download), [`difference`] (from an older state to a newer one).
 
 pub mod build;
 pub mod chunk;
+pub mod difference;
 pub mod join;
 pub mod manifest;
 pub mod prefix;
@@ -57,6 +58,10 @@ mod cut;
 
 pub use build::{BuildError, Builder, ChunkSizes};
 pub use chunk::{AccountEntry, CHUNK_BYTES_MAX, Chunk, ChunkRows, chunk_hash};
+pub use difference::{
+    Applied, Base, CertifiedDifference, Difference, DifferenceBuilder, DifferenceChunkInfo, DifferenceError,
+    DifferenceManifest, FoldError,
+};
 pub use join::{Ask, JoinConfig, JoinPlanner, JoinStatus, LeaveReason, Left, Micros, SourceId};
 pub use manifest::{
     CHUNKS_MAX, ChunkInfo, ListFault, Manifest, ManifestError, SNAPSHOT_FORMAT, SnapshotManifest,

@@ -1,7 +1,7 @@
 //! The trust that a snapshot is checked against: the genesis file, and what was reached from it.
 
 use vibecoin_light::{LightError, ProofFile, verify_light_block};
-use vibecoin_primitives::{ChainParams, Hash, Header, Height, TimeMs, ValidatorSet};
+use vibecoin_primitives::{ChainParams, CommitCertificate, Hash, Header, Height, TimeMs, ValidatorSet};
 
 use crate::SnapshotManifest;
 
@@ -73,7 +73,7 @@ impl TrustedSet {
     /// The trust of a genesis file: its hash, parameters and validators. It does not expire, because the set that it
     /// names never changed: a header that names another set is refused.
     #[must_use]
-    pub const fn genesis(genesis: Hash, params: ChainParams, validators: ValidatorSet) -> Self {
+    pub fn genesis(genesis: Hash, params: ChainParams, validators: ValidatorSet) -> Self {
         Self {
             genesis,
             params,
@@ -106,7 +106,7 @@ impl TrustedSet {
 
     /// Accepts in addition only snapshots at or above this block, and at its height only this block.
     #[must_use]
-    pub const fn pinned(self, block: TrustedBlock) -> Self {
+    pub fn pinned(self, block: TrustedBlock) -> Self {
         Self {
             pinned: Some(block),
             ..self
@@ -124,25 +124,32 @@ impl TrustedSet {
     /// # Errors
     /// [`TrustError`] with the first rule that does not hold.
     pub fn check(&self, snapshot: &SnapshotManifest) -> Result<Hash, TrustError> {
-        let SnapshotManifest {
-            manifest,
-            certificate,
-        } = snapshot;
+        let manifest = &snapshot.manifest;
+        self.check_block(&manifest.genesis, &manifest.header, snapshot.certificate.as_ref())
+    }
+
+    /// Checks that a block is final on this chain. Returns its hash.
+    pub(crate) fn check_block(
+        &self,
+        genesis: &Hash,
+        header: &Header,
+        certificate: Option<&CommitCertificate>,
+    ) -> Result<Hash, TrustError> {
         // The light client's check of a block, with nothing claimed about it.
         let block = ProofFile::new(
-            manifest.genesis,
+            *genesis,
             self.params.fault_model,
-            manifest.header.clone(),
-            certificate.clone(),
+            header.clone(),
+            certificate.cloned(),
             self.validators.clone(),
             Vec::new(),
         );
-        if block.v1().certificate != *certificate {
+        if block.v1().certificate.as_ref() != certificate {
             return Err(TrustError::CertificateForm);
         }
         let trust = vibecoin_light::Trust::new(self.genesis, &self.params, self.validators.clone());
         let hash = verify_light_block(&trust, &block)?.block;
-        self.check_pinned(&manifest.header, hash)?;
+        self.check_pinned(header, hash)?;
         Ok(hash)
     }
 

@@ -401,9 +401,8 @@ impl Restore {
         let own = self.owners.get(&account);
         if entry.slots.is_empty() {
             return match (expected.is_zero(), own) {
-                (true, None) => Ok(false),
-                // A stray owner, which the caller reports.
-                (true, Some(_)) => Ok(false),
+                // If the manifest has slots of it, the caller reports a stray owner.
+                (true, _) => Ok(false),
                 (false, Some(stated)) if *stated == expected => Ok(true),
                 (false, stated) => Err(ChunkFault::StorageRoot {
                     account,
