@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vibecoin_config::{Config, Paths};
 use vibecoin_genesis::BuiltGenesis;
-use vibecoin_snapshots::{Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, restore};
+use vibecoin_snapshots::{Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, check_free, fetch, restore};
 use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::{GenesisRecord, StoreConfig};
 
@@ -21,25 +21,64 @@ const TERMINAL: Duration = Duration::from_secs(2);
 /// The same elsewhere.
 const LOG: Duration = Duration::from_secs(10);
 
-/// Opens the snapshot that `--snapshot` or `PATH` names: a folder or an archive.
-///
-/// # Errors
-/// Exit 2 for a kind of source that this version does not read, 5 when there is nothing, 8 for what is no snapshot.
-pub fn open(source: &Path) -> Result<Snapshot, CliError> {
-    let text = source.to_str().unwrap_or_default();
-    if text.starts_with("http://") || text.starts_with("https://") {
-        return Err(CliError::usage("a snapshot is not fetched from a URL by this version").hint(
-            "fetch an archive first, `curl -fo FILE URL`, and name that file: every chunk of it is verified",
-        ));
+/// Place of a snapshot to start from.
+#[derive(Debug)]
+pub enum Source {
+    /// A folder or an archive, opened.
+    Local(Box<Snapshot>),
+    /// The folder of an HTTP server.
+    Url(String),
+}
+
+impl Source {
+    /// Reads the value of `--snapshot`. A folder or an archive is opened; a server is not contacted.
+    ///
+    /// # Errors
+    /// Exit 2 for a kind of source that this version does not read, 5 when there is nothing, 8 for what is no snapshot.
+    pub fn of(source: &Path) -> Result<Self, CliError> {
+        let text = source.to_str().unwrap_or_default();
+        if text.starts_with("http://") {
+            return Ok(Self::Url(text.to_owned()));
+        }
+        if text.starts_with("https://") {
+            return Err(CliError::usage("a snapshot is not fetched over TLS by this version").hint(
+                "every chunk is verified, so http:// is as safe; or fetch an archive, `curl -fo FILE URL`, and name that file",
+            ));
+        }
+        if text == "peers" && !source.exists() {
+            return Err(
+                CliError::usage("a snapshot is not fetched from peers by this version").hint(
+                    "name a folder, an archive or a URL: `vibecoin snapshot create` makes one at a node of the chain",
+                ),
+            );
+        }
+        Ok(Self::Local(Box::new(Snapshot::open(source)?)))
     }
-    if text == "peers" && !source.exists() {
-        return Err(
-            CliError::usage("a snapshot is not fetched from peers by this version").hint(
-                "name a folder or an archive: `vibecoin snapshot create` makes one at a node of the chain",
-            ),
-        );
+
+    /// Makes the database of a home, whose lock the caller holds. From a server the snapshot is fetched first, chunk by
+    /// verified chunk, into the home; those chunks stay there for the next attempt if this one fails.
+    ///
+    /// # Errors
+    /// Exit 8 for a snapshot that is damaged or not of this chain, 21 when the disk is too small, 1 when the home has a
+    /// database, 3 when the server does not give it; the home has no database then, or the one that it had.
+    pub fn into_home(
+        self,
+        genesis: &BuiltGenesis,
+        paths: &Paths,
+        config: &Config,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(SnapshotInfo, RestoredHome), CliError> {
+        match self {
+            Self::Local(snapshot) => into_home(&snapshot, genesis, paths, config, watch),
+            Self::Url(url) => {
+                check_free(&paths.db)?;
+                let fetched = fetch(&url, &record(genesis), &paths.home, watch)?;
+                let restored = into_home(&fetched.snapshot, genesis, paths, config, watch)?;
+                fetched.remove()?;
+                Ok(restored)
+            }
+        }
     }
-    Ok(Snapshot::open(source)?)
 }
 
 /// The chain of a genesis file, as a store records it.
@@ -51,23 +90,19 @@ pub fn record(genesis: &BuiltGenesis) -> GenesisRecord {
     }
 }
 
-/// Restores a snapshot into the database of a home, whose lock the caller holds.
-///
-/// # Errors
-/// Exit 8 for a snapshot that is damaged or not of this chain, 21 when the disk is too small, 1 when the home has a
-/// database; it has no database then, or the one that it had.
-pub fn into_home(
+fn into_home(
     snapshot: &Snapshot,
     genesis: &BuiltGenesis,
     paths: &Paths,
     config: &Config,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<RestoredHome, CliError> {
+) -> Result<(SnapshotInfo, RestoredHome), CliError> {
     let rocks = RocksConfig {
         block_cache_bytes: usize::try_from(config.storage.block_cache_bytes).unwrap_or(usize::MAX),
         ..StoreConfig::default().rocks
     };
-    Ok(restore(snapshot, &record(genesis), &paths.db, rocks, watch)?)
+    let restored = restore(snapshot, &record(genesis), &paths.db, rocks, watch)?;
+    Ok((snapshot.info(), restored))
 }
 
 /// The fields that every command about a snapshot prints.
@@ -93,7 +128,7 @@ pub struct Meter {
 
 impl Meter {
     /// A meter for lines on stderr.
-    pub fn new() -> Self {
+    pub fn on_stderr() -> Self {
         let every = if std::io::stderr().is_terminal() {
             TERMINAL
         } else {
@@ -188,7 +223,7 @@ mod tests {
             all: 2,
             bytes: 1,
         };
-        let mut meter = Meter::new();
+        let mut meter = Meter::on_stderr();
         assert_eq!(meter.due(progress), None);
         meter.every = Duration::ZERO;
         meter.next = Duration::ZERO;

@@ -13,6 +13,8 @@ pub enum Phase {
     Verify,
     /// The chunks are verified and their rows stored.
     Restore,
+    /// The chunks are fetched from a server.
+    Fetch,
     /// The chunks are copied into an archive.
     Pack,
 }
@@ -25,6 +27,7 @@ impl Phase {
             Self::Create => "creating",
             Self::Verify => "verifying",
             Self::Restore => "restoring",
+            Self::Fetch => "fetching",
             Self::Pack => "packing",
         }
     }

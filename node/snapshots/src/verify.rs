@@ -34,7 +34,7 @@ pub(crate) fn checked(
         path: snapshot
             .info_of(index)
             .map_or_else(|_| snapshot.path().to_owned(), |info| snapshot.chunk_path(&info)),
-        source,
+        source: Box::new(source),
     })
 }
 

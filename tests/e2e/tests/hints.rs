@@ -1431,8 +1431,10 @@ fn hints_about_snapshots() {
     // Sources that this version does not read.
     let remote = ["init", "--genesis", &genesis, "--snapshot"];
     let fetched = Home::new();
-    let url = rows.hint(&fetched.run(&[&remote[..], &["http://127.0.0.1:1/state.vbsnap"]].concat()));
-    assert!(url.0.contains("`curl -fo FILE URL`"), "{}", url.0);
+    let tls = rows.hint(&fetched.run(&[&remote[..], &["https://127.0.0.1:1/state.vbsnap"]].concat()));
+    assert!(tls.0.contains("`curl -fo FILE URL`"), "{}", tls.0);
+    let silent = rows.hint(&fetched.run(&[&remote[..], &["http://127.0.0.1:1/snapshot"]].concat()));
+    assert!(silent.0.contains("`manifest`"), "{}", silent.0);
     let peers = rows.hint(&fetched.run(&[&remote[..], &["peers"]].concat()));
     // At a node of the chain, not at the one that is to start.
     let _created = peers.follow("snapshot create", &[(text(fetched.path()), text(new.path()))]);

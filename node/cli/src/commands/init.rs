@@ -8,7 +8,6 @@ use vibecoin_config::{Paths, Value};
 use vibecoin_devnet::guard::make_guard;
 use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX};
 use vibecoin_keystore::{HomeLock, NodeKeyRole};
-use vibecoin_snapshots::Snapshot;
 use vibecoin_storage::files::GuardFile;
 
 use crate::context::Context;
@@ -16,7 +15,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::snapshots::{self, Meter};
+use crate::snapshots::{self, Meter, Source};
 use crate::{dev, files};
 
 const EXAMPLES: &str = "\
@@ -38,7 +37,7 @@ pub struct InitArgs {
     /// The genesis file of the chain; may come with a second `init`, when the keys are known
     #[arg(long, value_name = "FILE")]
     pub genesis: Option<PathBuf>,
-    /// Start from this snapshot of the chain, a folder or an archive; all of it is verified with the genesis file
+    /// Start from this snapshot of the chain: a folder, an archive or http://; all of it is verified with the genesis file
     #[arg(long, value_name = "SOURCE")]
     pub snapshot: Option<PathBuf>,
     /// A name for people
@@ -105,14 +104,14 @@ impl InitArgs {
             "validatorKey": validator,
         });
         if let (Some(snapshot), Some(built), Some(json)) = (snapshot, built, json.as_object_mut()) {
-            restore(context, &paths, &snapshot, &built)?;
-            json.insert("snapshot".to_owned(), snapshots::view(&snapshot.info()));
+            let restored = restore(context, &paths, snapshot, &built)?;
+            json.insert("snapshot".to_owned(), restored);
         }
         Ok(Answer::new(json))
     }
 
     /// The snapshot to start from, opened before anything is created.
-    fn snapshot(&self, paths: &Paths) -> Result<Option<Snapshot>, CliError> {
+    fn snapshot(&self, paths: &Paths) -> Result<Option<Source>, CliError> {
         let Some(source) = &self.snapshot else {
             return Ok(None);
         };
@@ -122,7 +121,7 @@ impl InitArgs {
             )
             .hint("name it with --genesis FILE"));
         }
-        snapshots::open(source).map(Some)
+        Source::of(source).map(Some)
     }
 
     /// The name as a configuration value.
@@ -151,19 +150,19 @@ impl InitArgs {
     }
 }
 
-/// Makes the database of the home.
+/// Makes the database of the home, and returns the description of the snapshot.
 fn restore(
     context: &Context,
     paths: &Paths,
-    snapshot: &Snapshot,
+    source: Source,
     genesis: &BuiltGenesis,
-) -> Result<(), CliError> {
+) -> Result<serde_json::Value, CliError> {
     let _lock = HomeLock::acquire(&paths.home)?;
-    let mut meter = Meter::new();
-    snapshots::into_home(snapshot, genesis, paths, &context.config()?, &mut |progress| {
+    let mut meter = Meter::on_stderr();
+    let (info, _) = source.into_home(genesis, paths, &context.config()?, &mut |progress| {
         meter.print(progress)
     })?;
-    Ok(())
+    Ok(snapshots::view(&info))
 }
 
 /// Puts a genesis file into a home that has none, or the same.

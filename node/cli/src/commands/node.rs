@@ -25,7 +25,7 @@ use crate::passphrase::PassphraseArgs;
 use crate::program::quoted_path;
 use crate::scratch::Scratch;
 use crate::settings::{KnobArgs, load};
-use crate::snapshots::{self, Meter};
+use crate::snapshots::{Meter, Source};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,7 +51,7 @@ pub struct NodeArgs {
     /// Genesis file; taken when the home has none, compared when it has one
     #[arg(long, value_name = "FILE")]
     pub genesis: Option<PathBuf>,
-    /// Start from this snapshot of the chain, a folder or an archive, when the home has no database
+    /// Start from this snapshot of the chain, when the home has no database: a folder, an archive or http://
     #[arg(long, value_name = "SOURCE")]
     pub snapshot: Option<PathBuf>,
     /// Sign blocks and votes with the home's validator.key
@@ -143,11 +143,11 @@ impl NodeArgs {
                            "the home has a database: the snapshot is not used");
             return Ok(());
         }
-        let snapshot = snapshots::open(source).map_err(CliError::of_daemon)?;
+        let source = Source::of(source).map_err(CliError::of_daemon)?;
         let genesis = files::build(&paths.genesis, genesis).map_err(CliError::of_daemon)?;
         let _lock = HomeLock::acquire(&paths.home)?;
-        let mut meter = Meter::new();
-        let restored = snapshots::into_home(&snapshot, &genesis, paths, config, &mut |progress| {
+        let mut meter = Meter::on_stderr();
+        let (_, restored) = source.into_home(&genesis, paths, config, &mut |progress| {
             if let Some(line) = meter.due(progress) {
                 tracing::info!(target: "node::snapshot", "{line}");
             }

@@ -15,7 +15,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::files;
 use crate::output::{Answer, cell};
-use crate::snapshots::{self, Meter};
+use crate::snapshots::{self, Meter, Source};
 
 mod running;
 
@@ -66,7 +66,7 @@ pub enum SnapshotCommand {
     },
     /// Make the database of a stopped home that has none
     Restore {
-        /// Folder or archive
+        /// Folder, archive or http://
         #[arg(value_name = "PATH")]
         path: PathBuf,
         /// The home, with the genesis file of the chain
@@ -141,7 +141,7 @@ fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError> {
         return Err(snapshots::no_block(home));
     }
     let folder = dir.unwrap_or(&paths.snapshots);
-    let mut meter = Meter::new();
+    let mut meter = Meter::on_stderr();
     let info = vibecoin_snapshots::create(&store.snapshot_source()?, folder, &mut |progress| {
         meter.print(progress)
     })?;
@@ -222,8 +222,8 @@ fn with(info: &SnapshotInfo, more: Value) -> Value {
 fn verified(context: &Context, path: &Path, genesis: Option<PathBuf>) -> Result<Answer, CliError> {
     let file = context.genesis_or(genesis)?;
     let genesis = files::build(&file, &files::genesis(&file)?)?;
-    let snapshot = snapshots::open(path)?;
-    let mut meter = Meter::new();
+    let snapshot = Snapshot::open(path)?;
+    let mut meter = Meter::on_stderr();
     verify(&snapshot, &snapshots::record(&genesis), &mut |progress| {
         meter.print(progress)
     })?;
@@ -243,13 +243,10 @@ fn restored(context: &Context, path: &Path, into: &Path) -> Result<Answer, CliEr
         return Err(CliError::new(Exit::NotFound, message)
             .hint("`vibecoin init --genesis FILE --snapshot PATH` makes the home and restores into it"));
     };
-    let snapshot = snapshots::open(path)?;
+    let source = Source::of(path)?;
     let _lock = HomeLock::acquire(into)?;
-    let mut meter = Meter::new();
-    let home = snapshots::into_home(&snapshot, &genesis, &paths, &config, &mut |progress| {
-        meter.print(progress)
-    })?;
-    let info = snapshot.info();
+    let mut meter = Meter::on_stderr();
+    let (info, home) = source.into_home(&genesis, &paths, &config, &mut |progress| meter.print(progress))?;
     let text = format!(
         "restored the state of block {} with {} accounts and {} slots into {}\n",
         info.height,
@@ -266,7 +263,7 @@ fn restored(context: &Context, path: &Path, into: &Path) -> Result<Answer, CliEr
 }
 
 fn packed(snapshot: &Snapshot, out: &Path) -> Result<Answer, CliError> {
-    let mut meter = Meter::new();
+    let mut meter = Meter::on_stderr();
     pack(snapshot, out, &mut |progress| meter.print(progress))?;
     let archive = Snapshot::open(out)?;
     let more = json!({ "storedBytes": archive.stored_bytes()?.to_string() });

@@ -44,7 +44,7 @@ pub fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError>
 
 /// Begins the job and returns it when it has ended.
 async fn ended(admin: &Admin, dir: Option<String>) -> Result<SnapshotJobView, ClientError> {
-    let mut meter = Meter::new();
+    let mut meter = Meter::on_stderr();
     let mut job = admin.client.create(dir).await?;
     while job.state == SnapshotJobState::Running {
         let _goes_on = meter.print(Progress {
