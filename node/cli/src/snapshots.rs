@@ -42,7 +42,8 @@ impl Source {
         }
         if text.starts_with("https://") {
             return Err(CliError::usage("a snapshot is not fetched over TLS by this version").hint(
-                "every chunk is verified, so http:// is as safe; or fetch an archive, `curl -fo FILE URL`, and name that file",
+                "every chunk is verified, so http:// is as safe; or fetch an archive, `curl -fo FILE URL`, and name that \
+                 file",
             ));
         }
         if text == "peers" && !source.exists() {

@@ -1,8 +1,8 @@
 //! Fetching a snapshot from the folder of an HTTP server.
 //!
-//! The manifest comes first and is compared with the genesis file before anything else is fetched. Each chunk is verified
-//! when it arrives and kept under its name, so a fetch that was killed goes on behind the last whole chunk. A source
-//! that is damaged or lies is refused at the chunk that shows it.
+//! The manifest comes first and is compared with the genesis file before anything else is fetched. Each chunk is
+//! verified when it arrives and kept under its name, so a fetch that was killed goes on behind the last whole chunk. A
+//! source that is damaged or lies is refused at the chunk that shows it.
 
 use std::path::{Path, PathBuf};
 
@@ -40,8 +40,8 @@ impl Fetched {
 
 /// Fetches the snapshot whose files are below `url`, `http://HOST[:PORT]/PATH`, into a folder of its own in `into`.
 ///
-/// What an earlier fetch of the same snapshot left there is not fetched again; what is left of others is removed. Memory:
-/// one chunk, packed and unpacked, and the manifest.
+/// What an earlier fetch of the same snapshot left there is not fetched again; what is left of others is removed.
+/// Memory: one chunk, packed and unpacked, and the manifest.
 ///
 /// # Errors
 /// [`FilesError::Source`] names the file that the server does not give, or not in time; else the damage, with the

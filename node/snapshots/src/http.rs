@@ -1,4 +1,5 @@
-//! Reading files of a plain HTTP server: bounded, with limits of time, and going on at the byte where a connection broke.
+//! Reading files of a plain HTTP server: bounded, with limits of time, and going on at the byte where a connection
+//! broke.
 //!
 //! A few requests for files do not need more than HTTP/1.1 with `Content-Length` and `Range`. Every byte is verified by
 //! the caller, so the connection is not encrypted, and redirections are not followed.

@@ -37,7 +37,7 @@ pub struct InitArgs {
     /// The genesis file of the chain; may come with a second `init`, when the keys are known
     #[arg(long, value_name = "FILE")]
     pub genesis: Option<PathBuf>,
-    /// Start from this snapshot of the chain: a folder, an archive or http://; all of it is verified with the genesis file
+    /// Start from this snapshot of the chain, a folder, an archive or http://; verified with the genesis file
     #[arg(long, value_name = "SOURCE")]
     pub snapshot: Option<PathBuf>,
     /// A name for people

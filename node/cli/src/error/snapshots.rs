@@ -19,7 +19,8 @@ impl From<FilesError> for CliError {
                 "take a snapshot of the chain of this genesis file, or name the chain's own file with --genesis FILE",
             ),
             FilesError::Source { .. } => Self::new(Exit::CannotConnect, message).reason("source_failed").hint(
-                "the URL is that of a folder with a file `manifest`; the same command goes on behind the chunks that it has",
+                "the URL is that of a folder with a file `manifest`; the same command goes on behind the chunks that it \
+                 has",
             ),
             FilesError::Exists { .. } => Self::new(Exit::Failure, message).reason("exists").hint(
                 "`vibecoin snapshot list` shows the snapshots of a home; `vibecoin snapshot delete ID` removes one",
