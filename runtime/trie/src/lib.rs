@@ -48,9 +48,9 @@
 //! # Reading order
 //!
 //! [`nibbles`] (paths), [`commitment`] (hash rules), `node` (shape) and `record` (its bytes), `trie` (the
-//! value and its memory), `update` (the batch), [`proof`] (format and verifier, without the rest), `stream`
-//! (roots from sorted entries), [`prefix_proof`] (all entries below a prefix) and [`multi_proof`] (many keys),
-//! [`model`] (a slow reference implementation, for tests).
+//! value and its memory), `update` (the batch), `path` (what proofs share) and [`proof`] (format and verifier of
+//! one key, without the rest), `stream` (roots from sorted entries), [`prefix_proof`] (all entries below a prefix),
+//! [`multi_proof`] (many keys), [`model`] (a slow reference implementation, for tests).
 
 pub mod commitment;
 pub mod model;

@@ -4,6 +4,30 @@
 //! entries themselves, in one pass, and compares the root above it: an entry that is omitted, added, moved or
 //! changed gives another root. Like [`crate::proof`], this module needs only the hash rules and paths.
 //!
+//! ```
+//! # use vibecoin_primitives::Hash;
+//! # use vibecoin_trie::{Change, Nibbles, PrefixProof, Sequential, Trie, TrieKind, model::MemoryState, verify_prefix};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut state = MemoryState::default();
+//! let [near, far] = [Hash([0x12; 32]), Hash([0x13; 32])];
+//! # let changes = [near, far].map(|key| Change { key, old: None, new: Some(b"coins") });
+//! # let (trie, writes) = Trie::accounts(Hash::ZERO).update(&changes, &state, &Sequential)?;
+//! # state.apply(&writes, &changes);
+//! // The trie has a key that begins with 12, and one with 13.
+//! let prefix = Nibbles::of_key(&near, 2);
+//! let sent = trie.prove_prefix(&prefix, &state)?.encode();
+//!
+//! let proof = PrefixProof::decode(&sent)?;
+//! let check = |entries: &[(Hash, &[u8])]| {
+//!     verify_prefix(TrieKind::Account, &trie.root(), &prefix, &proof, entries.iter().copied())
+//! };
+//! check(&[(near, b"coins")])?;
+//! assert!(check(&[]).is_err());
+//! assert!(check(&[(near, b"more coins")]).is_err());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Format
 //!
 //! Steps as in [`crate::proof`], whose nibbles are those of the prefix, then exactly one end.

@@ -438,6 +438,25 @@ fn a_proof_over_the_limit_is_not_made() {
 }
 
 #[test]
+fn a_proof_of_one_state_is_refused_for_the_next() {
+    for seed in 0..50 {
+        let mut rng = Rng(seed);
+        let mut world = random_world(&mut rng);
+        let entries = world.entries();
+        let old_claims = some_claims(&mut rng, &entries);
+        let old = prove(&world, &old_claims);
+        let changed = rng.near_key(&entries.keys().copied().collect::<Vec<_>>());
+        world.apply(&[(changed, Some(vec![seed as u8; 70]))].into());
+        let (root, now) = (world.trie.root(), world.entries());
+        let claims = claims(&now, old_claims.iter().map(|(key, _)| *key));
+        let verdict = judge(&world, &root, &old, &old_claims);
+        assert_ne!(verdict, Ok(()), "an old proof of old values");
+        let verdict = judge(&world, &root, &prove(&world, &claims), &old_claims);
+        assert_eq!(verdict.is_ok(), claims == old_claims, "{verdict:?}");
+    }
+}
+
+#[test]
 fn malformed_proofs_are_refused_for_the_documented_reason() {
     let hash = |n: u8| [n; 32];
     // A branch with slot 0 open and all four groups beside it filled.

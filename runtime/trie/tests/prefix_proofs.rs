@@ -515,6 +515,24 @@ fn an_empty_trie_and_a_trie_of_one_entry_have_proofs_of_every_prefix() {
 }
 
 #[test]
+fn a_proof_or_entries_of_one_state_are_refused_for_the_next() {
+    for seed in 0..50 {
+        let mut rng = Rng(seed);
+        let mut world = random_world(&mut rng);
+        let keys: Vec<Hash> = world.entries().keys().copied().collect();
+        let prefix = some_prefix(&mut rng, &keys);
+        let (old, old_entries) = (prove(&world, &prefix), below(&world.entries(), &prefix));
+        let changed = rng.near_key(&keys);
+        world.apply(&[(changed, Some(vec![seed as u8; 70]))].into());
+        let (root, entries) = (world.trie.root(), below(&world.entries(), &prefix));
+        let verdict = judge(&world, &root, &prefix, &old, &old_entries);
+        assert_ne!(verdict, Ok(()), "an old proof of old entries");
+        let verdict = judge(&world, &root, &prefix, &prove(&world, &prefix), &old_entries);
+        assert_eq!(verdict.is_ok(), entries == old_entries, "{verdict:?}");
+    }
+}
+
+#[test]
 fn malformed_proofs_are_refused_for_the_documented_reason() {
     let hash = |n: u8| [n; 32];
     let branch = |mask: u8| [vec![mask], (0..mask.count_ones()).flat_map(|_| hash(7)).collect()].concat();
