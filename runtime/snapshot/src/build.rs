@@ -276,10 +276,13 @@ impl<E, I: Iterator<Item = Result<(Hash, Hash, SlotRow), E>>> Slots<I> {
     }
 }
 
+type Prove<'a, E> = dyn FnMut(&Hash, &Hash, &Nibbles) -> Result<PrefixProof, E> + 'a;
+type Emit<'a, E> = dyn FnMut(&ChunkInfo, Vec<u8>) -> Result<(), E> + 'a;
+
 /// Where chunks go.
 struct Output<'a, E> {
-    prove: &'a mut dyn FnMut(&Hash, &Hash, &Nibbles) -> Result<PrefixProof, E>,
-    emit: &'a mut dyn FnMut(&ChunkInfo, Vec<u8>) -> Result<(), E>,
+    prove: &'a mut Prove<'a, E>,
+    emit: &'a mut Emit<'a, E>,
     chunks: Vec<ChunkInfo>,
 }
 

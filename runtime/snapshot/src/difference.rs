@@ -6,7 +6,7 @@
 //! A difference carries no proofs. [`Difference::apply`] updates the base's tries in memory and compares every storage
 //! root with its account and the state root with the certified header, before the caller writes anything; so a change
 //! that is false, missing or one too many is refused as a whole. Proofs of the changed keys would find the false chunk
-//! earlier, at four times the bytes (docs/adr/0013-snapshots.md).
+//! earlier, at four times the bytes (docs/adr/0014-snapshots.md).
 
 mod apply;
 mod fold;

@@ -46,6 +46,9 @@ impl Micros {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u64);
 
+/// Maximum bytes requested and not yet verified, unless the configuration names another number.
+const BYTES_MAX: u64 = 32 * MIB as u64;
+
 /// Bounds and timeouts. Times are in microseconds. Zero counts and bytes are read as 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinConfig {
@@ -72,7 +75,7 @@ impl Default for JoinConfig {
     fn default() -> Self {
         Self {
             requests_per_source_max: 4,
-            bytes_max: 32 * MIB as u64,
+            bytes_max: BYTES_MAX,
             silence_max: 2_000_000,
             slow_factor: 8,
             request_max: 60_000_000,

@@ -68,4 +68,6 @@ pub use manifest::{
 };
 pub use prefix::KeyPrefix;
 pub use trust::{TrustError, TrustedBlock, TrustedSet};
-pub use verify::{ChunkError, ChunkFault, Incomplete, Restore, Restored, SnapshotError, VerifiedChunk};
+pub use verify::{
+    ChunkContents, ChunkError, ChunkFault, Incomplete, Restore, Restored, SnapshotError, VerifiedChunk,
+};

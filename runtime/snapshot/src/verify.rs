@@ -35,7 +35,7 @@ pub struct ChunkError {
     /// Its trie and prefix.
     pub name: String,
     /// The violation.
-    pub fault: ChunkFault,
+    pub fault: Box<ChunkFault>,
 }
 
 /// Reason why a chunk was refused.
@@ -135,6 +135,9 @@ impl ChunkFault {
     }
 }
 
+/// Accounts by key, and slots by the key of their account and their own.
+pub type ChunkContents = (Vec<(Hash, AccountRow)>, Vec<(Hash, Hash, SlotRow)>);
+
 /// The rows of a chunk, each proved to be in the state and under its key, none missing.
 ///
 /// Only [`Restore::verify`] makes one.
@@ -168,7 +171,7 @@ impl VerifiedChunk {
 
     /// The rows: accounts and slots.
     #[must_use]
-    pub fn into_rows(self) -> (Vec<(Hash, AccountRow)>, Vec<(Hash, Hash, SlotRow)>) {
+    pub fn into_rows(self) -> ChunkContents {
         (self.accounts, self.slots)
     }
 }
@@ -291,15 +294,15 @@ impl Restore {
             return Err(ChunkError {
                 index,
                 name: "not in the manifest".to_owned(),
-                fault: ChunkFault::Unknown {
+                fault: Box::new(ChunkFault::Unknown {
                     count: self.manifest().chunks.len(),
-                },
+                }),
             });
         };
         self.verify_known(index, info, bytes).map_err(|fault| ChunkError {
             index,
             name: info.to_string(),
-            fault,
+            fault: Box::new(fault),
         })
     }
 
@@ -353,7 +356,7 @@ impl Restore {
         prefix: &Nibbles,
         proof: &PrefixProof,
         entries: Vec<AccountEntry>,
-    ) -> Result<Rows, ChunkFault> {
+    ) -> Result<ChunkContents, ChunkFault> {
         // Keys come from the rows, so a row under another prefix, or under the key of another address, cannot be stated.
         let leaves: Vec<(Hash, Vec<u8>)> = entries
             .iter()
@@ -467,8 +470,6 @@ impl Restore {
         }
     }
 }
-
-type Rows = (Vec<(Hash, AccountRow)>, Vec<(Hash, Hash, SlotRow)>);
 
 fn verify_slots(
     info: &ChunkInfo,

@@ -173,7 +173,7 @@ fn every_flipped_byte_of_a_chunk_is_refused_by_name_and_leaves_no_trace() {
             let mut bytes = bytes.clone();
             bytes[offset] ^= 1 << (offset % 8);
             let error = restore.verify(index, &bytes).unwrap_err();
-            assert!(matches!(error.fault, ChunkFault::Hash { expected, .. } if expected == info.hash));
+            assert!(matches!(*error.fault, ChunkFault::Hash { expected, .. } if expected == info.hash));
             assert!(!error.fault.is_of_manifest());
             let name = format!("chunk {index} ({info}): hash ");
             assert!(error.to_string().starts_with(&name), "{error}");
@@ -181,7 +181,7 @@ fn every_flipped_byte_of_a_chunk_is_refused_by_name_and_leaves_no_trace() {
         for len in [0, 1, bytes.len() - 1] {
             let error = restore.verify(index, &bytes[..len]).unwrap_err();
             assert_eq!(
-                error.fault,
+                *error.fault,
                 ChunkFault::Bytes {
                     expected: info.bytes,
                     got: len
@@ -190,13 +190,13 @@ fn every_flipped_byte_of_a_chunk_is_refused_by_name_and_leaves_no_trace() {
         }
         let longer = [bytes.as_slice(), &[0]].concat();
         assert!(matches!(
-            restore.verify(index, &longer).unwrap_err().fault,
+            *restore.verify(index, &longer).unwrap_err().fault,
             ChunkFault::Bytes { .. }
         ));
     }
     let count = sent.chunks.len();
     let beyond = restore.verify(count as u32, &sent.chunks[0]).unwrap_err();
-    assert_eq!(beyond.fault, ChunkFault::Unknown { count });
+    assert_eq!(*beyond.fault, ChunkFault::Unknown { count });
     assert_eq!(restore.missing_count(), count);
 }
 
@@ -210,7 +210,7 @@ fn the_chunk_of_another_snapshot_is_not_recorded() {
     assert!(!restore.record(&chunk));
     assert_eq!(restore.missing().count(), sent.chunks.len());
     assert!(matches!(
-        restore.verify(0, &foreign.chunks[0]).unwrap_err().fault,
+        *restore.verify(0, &foreign.chunks[0]).unwrap_err().fault,
         ChunkFault::Bytes { .. }
     ));
 }
@@ -261,7 +261,7 @@ fn another_chain_another_set_and_an_old_certificate_are_refused() {
 fn a_certificate_has_the_signatures_that_the_quorum_needs_and_no_others() {
     let world = World::usual();
     let few = refusal(&world, |snapshot| {
-        drop(snapshot.certificate.as_mut().unwrap().signatures.pop())
+        _ = snapshot.certificate.as_mut().unwrap().signatures.pop()
     });
     assert!(few.to_string().contains("no quorum"), "{few}");
     let full = refusal(&world, |snapshot| {

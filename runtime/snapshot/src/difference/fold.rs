@@ -39,12 +39,14 @@ pub struct DifferenceBuilder {
     base: Base,
     root: Hash,
     /// First old row and last new row of each key.
-    rows: BTreeMap<StateKeyOrder, (Option<Vec<u8>>, Option<Vec<u8>>)>,
+    rows: BTreeMap<StateKeyOrder, Sides>,
     bytes: usize,
 }
 
 /// Account key, then slot key: the order of a difference.
 type StateKeyOrder = (Hash, Option<Hash>);
+/// The row before and the row after.
+type Sides = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 const fn order(key: &StateKey) -> StateKeyOrder {
     match key {

@@ -4,6 +4,7 @@ use super::Micros;
 
 /// Number of slots: the current one and those before it.
 const SLOTS: usize = 8;
+const SLOTS_U64: u64 = SLOTS as u64;
 
 /// A ring of equal slots of time, with the bytes that arrived in each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Meter {
 
     /// Microseconds that the ring covers.
     const fn window(&self) -> u64 {
-        self.slot_micros.saturating_mul(SLOTS as u64)
+        self.slot_micros.saturating_mul(SLOTS_U64)
     }
 
     fn slot_of(&self, now: Micros) -> u64 {
@@ -36,7 +37,7 @@ impl Meter {
 
     pub(super) fn add(&mut self, now: Micros, bytes: u64) {
         let slot = self.slot_of(now);
-        let passed = slot.saturating_sub(self.slot).min(SLOTS as u64);
+        let passed = slot.saturating_sub(self.slot).min(SLOTS_U64);
         for step in 1..=passed {
             *self.place(self.slot.saturating_add(step)) = 0;
         }
@@ -50,7 +51,7 @@ impl Meter {
             clippy::indexing_slicing,
             reason = "the remainder is below the number of slots"
         )]
-        &mut self.bytes[usize::try_from(slot % SLOTS as u64).unwrap_or(0)]
+        &mut self.bytes[usize::try_from(slot % SLOTS_U64).unwrap_or(0)]
     }
 
     /// Bytes per second over the time that the ring covers, or since the start.

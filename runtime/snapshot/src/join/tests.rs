@@ -214,7 +214,11 @@ fn a_source_that_stalls_in_the_middle_of_a_chunk_is_left() {
     let kinds = [(A, Kind::Stalls(10_000_000)), (B, Kind::Rate(10_000_000))];
     let mut sim = Sim::new(JoinConfig::default(), 100, &kinds);
     sim.run(8 * S);
-    assert!(matches!(sim.reasons(A)[0], LeaveReason::Silent { micros } if micros >= 2 * S));
+    // Whichever is noticed first: no byte for two seconds, or no bytes in two busy seconds.
+    assert!(matches!(
+        sim.reasons(A)[0],
+        LeaveReason::Silent { .. } | LeaveReason::Slow { .. }
+    ));
     assert_eq!(sim.peers[&A].done, 2);
     assert!(sim.left[0].0 < 2_500 * MS);
     assert_eq!(sim.reasons(B), []);

@@ -1,5 +1,7 @@
 //! A state with small and large accounts, its block with a certificate, and snapshots of it.
 
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -93,10 +95,10 @@ impl World {
         }
     }
 
-    /// 40 accounts; number 3 has 5 slots, 4 and 5 have more than fit behind them.
+    /// 120 accounts; number 3 has 5 slots, 4 and 5 have more than fit behind them.
     pub fn usual() -> Self {
         let slots = |count: u16| (0..count).map(|slot| (slot, 50)).collect();
-        let plan = (0..40)
+        let plan = (0..120)
             .map(|n| match n {
                 3 => (n, slots(5)),
                 4 => (n, slots(300)),
@@ -220,7 +222,7 @@ impl Snapshot {
             .filter_map(|(index, bytes)| {
                 let error = restore.verify(index, bytes).err()?;
                 assert_eq!(error.index, index);
-                Some((usize::try_from(index).unwrap(), error.fault))
+                Some((usize::try_from(index).unwrap(), *error.fault))
             })
             .collect()
     }
