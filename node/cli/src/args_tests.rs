@@ -53,6 +53,7 @@ fn every_line_of_the_outside_contract_is_understood() {
         "devnet status --json",
         "devnet logs 2 -f --grep x",
         "devnet add-node --validator",
+        "devnet add-node --from-snapshot",
         "devnet stop-node 2",
         "devnet start-node validator-1",
         "devnet kill-node 2",

@@ -1,5 +1,7 @@
 //! Snapshots as several commands meet them: their source, the restore into a home, and the progress.
 
+pub mod running;
+
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
 use std::path::Path;

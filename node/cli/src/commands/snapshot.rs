@@ -17,8 +17,6 @@ use crate::files;
 use crate::output::{Answer, cell};
 use crate::snapshots::{self, Meter, Source};
 
-mod running;
-
 const EXAMPLES: &str = "\
 Examples:
   vibecoin snapshot create --home DIR        the newest state, to DIR/snapshots
@@ -133,7 +131,7 @@ fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError> {
             .hint("a node makes it at its first start; name its home with --home"));
     }
     let _lock = match HomeLock::acquire(home) {
-        Err(KeyError::Locked { .. }) => return running::create(context, dir),
+        Err(KeyError::Locked { .. }) => return Ok(Answer::new(snapshots::running::create(context, dir)?)),
         lock => lock?,
     };
     let store = open(&paths.db, &config)?;
@@ -145,12 +143,7 @@ fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError> {
     let info = vibecoin_snapshots::create(&store.snapshot_source()?, folder, &mut |progress| {
         meter.print(progress)
     })?;
-    Ok(made(snapshots::view(&info)))
-}
-
-/// The answer about a new snapshot.
-fn made(view: Value) -> Answer {
-    Answer::new(view)
+    Ok(Answer::new(snapshots::view(&info)))
 }
 
 /// Opens the store of a stopped node: no state is materialised in the background.

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use jsonrpsee::core::client::Error as ClientError;
 use vibecoin_rpc_api::methods::SnapshotAdminApiClient as _;
-use vibecoin_rpc_api::views::{SnapshotJobState, SnapshotJobView};
+use vibecoin_rpc_api::views::{SnapshotJobState, SnapshotJobView, SnapshotView};
 use vibecoin_snapshots::{Phase, Progress};
 
+use super::Meter;
 use crate::admin::Admin;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::Answer;
-use crate::snapshots::Meter;
 
 /// Time between two questions about the progress.
 const POLL: Duration = Duration::from_millis(200);
@@ -22,7 +21,7 @@ const POLL: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// Exit 3 when the node has no listener for its operator, else the reason why it made none.
-pub fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError> {
+pub fn create(context: &Context, dir: Option<&Path>) -> Result<SnapshotView, CliError> {
     let admin = Admin::of(context)?;
     let dir = dir.map(|dir| std::path::absolute(dir).map_err(CliError::file("find", dir)));
     let dir = dir.transpose()?;
@@ -30,7 +29,7 @@ pub fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError>
     context.expect_reports();
     let job = admin.wait(context, ended(&admin, dir))?;
     match (job.snapshot, job.error) {
-        (Some(snapshot), _) => Ok(Answer::new(snapshot)),
+        (Some(snapshot), _) => Ok(snapshot),
         (None, reason) => Err(CliError::new(
             Exit::Failure,
             format!("the node made no snapshot: {}", reason.unwrap_or_default()),
