@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Home, Node, number};
+use vibecoin_tests_e2e::{Devnet, Home, Node, number};
 
 /// Arguments of the validator's node: with an address for peers, and the operator's listener.
 const VALIDATOR: [&str; 5] = [
@@ -243,4 +243,22 @@ fn a_damaged_snapshot_is_refused_with_exit_8_and_no_home_is_left_half_made() {
         .fails(8, "snapshot_untrusted");
     // The same home takes the whole one.
     let _joined = joined(&genesis, text(&path));
+}
+
+#[test]
+fn a_node_that_is_added_to_a_devnet_begins_with_a_snapshot() {
+    let devnet = Devnet::new();
+    let _up = devnet.run("up -v 1 -n 0").ok();
+    let _paid = devnet.run("faucet dev1 5").ok();
+    let ran = devnet.run("add-node --from-snapshot");
+    assert!(ran.stderr.contains("made a snapshot of height"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("has the verified state of height"), "{}", ran.stderr);
+    let added = ran.ok();
+    assert!(number(&added["heightAtStart"]) > 0, "{added}");
+    assert!(added["atHeadAfterMs"].is_number(), "{added}");
+    // The snapshot was for this node alone.
+    let snapshots = devnet.scratch().file("net/validator-0/snapshots");
+    assert_eq!(fs::read_dir(snapshots).unwrap().count(), 0);
+    let _gone = devnet.run("destroy").ok();
+    assert!(!devnet.scratch().file("net").exists());
 }
