@@ -219,6 +219,15 @@ mod tests {
     }
 
     #[test]
+    fn a_source_is_a_folder_an_archive_or_a_url() {
+        let of = |text: &str| Source::of(Path::new(text)).map_err(|error| error.exit);
+        assert!(matches!(of("http://h:1/s"), Ok(Source::Url(url)) if url == "http://h:1/s"));
+        assert!(matches!(of("https://h/s"), Err(Exit::Usage)));
+        assert!(matches!(of("peers"), Err(Exit::Usage)));
+        assert!(matches!(of("/nowhere/at/all"), Err(Exit::NotFound)));
+    }
+
+    #[test]
     fn the_first_line_comes_after_the_interval() {
         let progress = Progress {
             phase: Phase::Verify,
