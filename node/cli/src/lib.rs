@@ -46,6 +46,7 @@ mod sending;
 mod settings;
 mod signer;
 mod table;
+mod snapshots;
 mod taken;
 mod turn;
 mod untrusted;

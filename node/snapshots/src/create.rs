@@ -12,7 +12,7 @@ use crate::error::FilesError;
 use crate::folder::{NewFolder, write_new};
 use crate::layout::{self, CHUNKS, MANIFEST};
 use crate::list::list;
-use crate::progress::{Phase, Progress, Watch};
+use crate::progress::{Phase, Progress, Watch, report};
 use crate::source::{Snapshot, SnapshotInfo};
 
 /// Number of positions in the key space that progress distinguishes: the first four bytes of a key.
@@ -97,13 +97,16 @@ fn write_chunks(
     let emit = |info: &ChunkInfo, chunk: Vec<u8>| {
         write_new(&folder.join(layout::chunk_name(info)), &layout::store(&chunk))?;
         bytes = bytes.saturating_add(u64::from(info.bytes));
-        watch(Progress {
-            phase: Phase::Create,
-            done: u64::from(position.get()),
-            all: POSITIONS,
-            bytes,
-        });
-        Ok(())
+        report(
+            watch,
+            Progress {
+                phase: Phase::Create,
+                done: u64::from(position.get()),
+                all: POSITIONS,
+                bytes,
+            },
+        )?;
+        Ok::<(), FilesError>(())
     };
     let prove = |owner: &Hash, root: &Hash, prefix: &Nibbles| prove(source, owner, root, prefix);
     builder.build(accounts, slots, prove, emit).map_err(build_error)

@@ -36,7 +36,7 @@ pub enum FilesError {
         /// The snapshot.
         path: PathBuf,
         /// The violation.
-        source: ManifestError,
+        source: Box<ManifestError>,
     },
     /// The manifest does not follow from the genesis file.
     #[error("the manifest of {}: {source}", path.display())]
@@ -44,7 +44,7 @@ pub enum FilesError {
         /// The snapshot.
         path: PathBuf,
         /// The violation.
-        source: TrustError,
+        source: Box<TrustError>,
     },
     /// The contents of a chunk are not those of the state.
     #[error("{}: {source}", path.display())]
@@ -52,7 +52,7 @@ pub enum FilesError {
         /// The file of the chunk, or the archive.
         path: PathBuf,
         /// The chunk and the violation.
-        source: ChunkError,
+        source: Box<ChunkError>,
     },
     /// A chunk is missing, cut short, too long, or not what was written.
     #[error("{}: chunk {index} ({name}): {detail}", path.display())]
@@ -71,6 +71,14 @@ pub enum FilesError {
     Surplus {
         /// The file; for an archive, its path and the position.
         path: PathBuf,
+    },
+    /// A server does not give a file, or not in time.
+    #[error("cannot fetch {url}: {detail}")]
+    Source {
+        /// Address of the file.
+        url: String,
+        /// The reason.
+        detail: String,
     },
     /// The snapshot is there already.
     #[error("{} exists already", path.display())]
@@ -133,6 +141,9 @@ pub enum FilesError {
         /// The first difference.
         detail: String,
     },
+    /// The receiver of the progress ended it.
+    #[error("stopped before the end; nothing was changed")]
+    Stopped,
     /// The rows of the store are not a state.
     #[error("the database is damaged, no snapshot was made: {detail}")]
     Store {
@@ -178,8 +189,14 @@ impl FilesError {
     pub(crate) fn snapshot(path: &Path) -> impl FnOnce(SnapshotError) -> Self {
         let path = path.to_owned();
         move |error| match error {
-            SnapshotError::Manifest(source) => Self::Manifest { path, source },
-            SnapshotError::Trust(source) => Self::Trust { path, source },
+            SnapshotError::Manifest(source) => Self::Manifest {
+                path,
+                source: Box::new(source),
+            },
+            SnapshotError::Trust(source) => Self::Trust {
+                path,
+                source: Box::new(source),
+            },
             other => Self::NotASnapshot {
                 path,
                 detail: other.to_string(),

@@ -12,6 +12,7 @@
 //!   are `vibecoin-storage`'s. This crate has the files between them.
 //! - Names of files are computed, never read from a snapshot. Sizes are bounded by the manifest before anything is
 //!   read or unpacked, and the manifest by the format.
+//! - [`fetch()`] copies a snapshot from a folder of an HTTP server, chunk by verified chunk.
 //! - A snapshot and a restored database come into being by the rename of a whole, synced folder. What a killed process
 //!   leaves has a name that begins with a dot, and the next one that works in that place removes it.
 //! - Memory: creating and verifying hold one chunk packed, unpacked and decoded, about 10 MiB; a restore in addition
@@ -22,7 +23,9 @@
 
 mod create;
 mod error;
+mod fetch;
 mod folder;
+mod http;
 mod layout;
 mod list;
 mod pack;
@@ -34,9 +37,10 @@ mod verify;
 
 pub use create::{create, create_in_chunks};
 pub use error::FilesError;
+pub use fetch::{Fetched, fetch};
 pub use list::{Listed, delete, find, list};
 pub use pack::pack;
-pub use progress::{Phase, Progress, Watch};
-pub use restore::{RestoredHome, restore};
+pub use progress::{Phase, Progress, Watch, unwatched};
+pub use restore::{RestoredHome, check_free, restore};
 pub use source::{Snapshot, SnapshotInfo};
 pub use verify::{trust_of, verify};

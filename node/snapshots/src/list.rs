@@ -50,12 +50,12 @@ pub fn list(folder: &Path) -> Result<Vec<Listed>, FilesError> {
     Ok(all)
 }
 
-/// The snapshot with this id in a folder: the name of its folder or archive, or its id from the first digits on, with
-/// or without `0x`.
+/// The path of the snapshot with this id in a folder: the name of its folder or archive, which a damaged one has too,
+/// or its id from the first digits on, with or without `0x`.
 ///
 /// # Errors
 /// [`FilesError::NotFound`], [`FilesError::Ambiguous`].
-pub fn find(folder: &Path, id: &str) -> Result<Snapshot, FilesError> {
+pub fn find(folder: &Path, id: &str) -> Result<PathBuf, FilesError> {
     let named = |listed: &Listed| {
         listed
             .path
@@ -79,7 +79,7 @@ pub fn find(folder: &Path, id: &str) -> Result<Snapshot, FilesError> {
             id: id(),
             folder: folder(),
         }),
-        (Some(one), 0) => Snapshot::open(&one.path),
+        (Some(one), 0) => Ok(one.path),
         (Some(_), more) => Err(FilesError::Ambiguous {
             id: id(),
             count: more.saturating_add(1),
@@ -88,22 +88,20 @@ pub fn find(folder: &Path, id: &str) -> Result<Snapshot, FilesError> {
     }
 }
 
-/// Deletes a snapshot of `folder`. It disappears by one rename; a process that is killed then leaves remains that the
-/// next one removes.
+/// Deletes the snapshot that [`find`] returned. It disappears by one rename; a process that is killed then leaves
+/// remains that the next one removes.
 ///
 /// # Errors
 /// [`FilesError::File`].
-pub fn delete(folder: &Path, snapshot: Snapshot) -> Result<(), FilesError> {
-    let path = snapshot.path().to_owned();
-    let is_folder = snapshot.is_folder();
-    drop(snapshot);
-    if is_folder {
+pub fn delete(path: &Path) -> Result<(), FilesError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    if path.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let gone = folder.join(format!("{UNFINISHED}{name}"));
-        std::fs::rename(&path, &gone).map_err(FilesError::file("delete", &path))?;
+        std::fs::rename(path, &gone).map_err(FilesError::file("delete", path))?;
         remove_remains(folder)?;
     } else {
-        std::fs::remove_file(&path).map_err(FilesError::file("delete", &path))?;
+        std::fs::remove_file(path).map_err(FilesError::file("delete", path))?;
     }
     sync_folder(folder).map_err(FilesError::file("sync", folder))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::FilesError;
 use crate::layout::{ARCHIVE_MAGIC, UNFINISHED, sync_folder};
-use crate::progress::{Phase, Progress, Watch};
+use crate::progress::{Phase, Progress, Watch, report};
 use crate::source::Snapshot;
 
 /// Copies a snapshot into an archive, which appears complete and synced under its name. Chunks are copied as they are
@@ -51,12 +51,15 @@ fn write(snapshot: &Snapshot, to: &Path, watch: Watch<'_>) -> Result<(), FilesEr
         let (_, stored) = snapshot.stored_chunk(index)?;
         framed(&mut out, &stored).map_err(failed)?;
         bytes = bytes.saturating_add(u64::from(info.bytes));
-        watch(Progress {
-            phase: Phase::Pack,
-            done: bytes,
-            all: snapshot.manifest().bytes,
-            bytes,
-        });
+        report(
+            watch,
+            Progress {
+                phase: Phase::Pack,
+                done: bytes,
+                all: snapshot.manifest().bytes,
+                bytes,
+            },
+        )?;
     }
     let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)

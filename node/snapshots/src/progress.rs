@@ -1,4 +1,8 @@
-//! Progress of a long operation.
+//! Progress of a long operation, and its end before the time.
+
+use std::ops::ControlFlow;
+
+use crate::error::FilesError;
 
 /// Part of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +13,8 @@ pub enum Phase {
     Verify,
     /// The chunks are verified and their rows stored.
     Restore,
+    /// The chunks are fetched from a server.
+    Fetch,
     /// The chunks are copied into an archive.
     Pack,
 }
@@ -21,6 +27,7 @@ impl Phase {
             Self::Create => "creating",
             Self::Verify => "verifying",
             Self::Restore => "restoring",
+            Self::Fetch => "fetching",
             Self::Pack => "packing",
         }
     }
@@ -40,5 +47,19 @@ pub struct Progress {
     pub bytes: u64,
 }
 
-/// Receiver of progress.
-pub type Watch<'a> = &'a mut dyn FnMut(Progress);
+/// Receiver of progress, asked after each chunk whether to go on. Where it breaks, the operation ends with
+/// [`FilesError::Stopped`] and leaves nothing.
+pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// A receiver that drops the progress and goes on.
+pub fn unwatched(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Reports progress.
+pub(crate) fn report(watch: Watch<'_>, progress: Progress) -> Result<(), FilesError> {
+    match watch(progress) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(FilesError::Stopped),
+    }
+}

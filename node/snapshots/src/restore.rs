@@ -123,9 +123,7 @@ impl Place {
             new: parent.join(format!(".{name}.restore")),
             parent,
         };
-        if !is_free(db).map_err(FilesError::file("read", db))? {
-            return Err(FilesError::HasDatabase { path: db.to_owned() });
-        }
+        check_free(db)?;
         std::fs::create_dir_all(&place.parent).map_err(FilesError::file("create", &place.parent))?;
         place.clear()?;
         Ok(place)
@@ -161,6 +159,17 @@ impl Place {
         std::fs::rename(&self.new, &self.db).map_err(FilesError::file("rename", &self.new))?;
         sync_folder(&self.parent).map_err(FilesError::file("sync", &self.parent))
     }
+}
+
+/// Checks that a database may be restored into a folder, which must be absent or empty.
+///
+/// # Errors
+/// [`FilesError::HasDatabase`].
+pub fn check_free(db: &Path) -> Result<(), FilesError> {
+    if is_free(db).map_err(FilesError::file("read", db))? {
+        return Ok(());
+    }
+    Err(FilesError::HasDatabase { path: db.to_owned() })
 }
 
 /// Returns true if a folder is absent or empty.

@@ -9,7 +9,7 @@ use vibecoin_primitives::{StateKey, encode};
 use vibecoin_snapshot::{Restore, VerifiedChunk};
 
 use crate::error::FilesError;
-use crate::progress::{Phase, Progress, Watch};
+use crate::progress::{Phase, Progress, Watch, report};
 use crate::source::Snapshot;
 use crate::verify;
 
@@ -68,12 +68,15 @@ impl<'a> Rows<'a> {
             self.restore.record(&chunk);
             self.next = self.next.saturating_add(1);
             self.rows = rows_of(chunk).into_iter();
-            (self.watch)(Progress {
-                phase: Phase::Restore,
-                done: self.restore.bytes_present(),
-                all: self.snapshot.manifest().bytes,
-                bytes: self.restore.bytes_present(),
-            });
+            report(
+                self.watch,
+                Progress {
+                    phase: Phase::Restore,
+                    done: self.restore.bytes_present(),
+                    all: self.snapshot.manifest().bytes,
+                    bytes: self.restore.bytes_present(),
+                },
+            )?;
         }
     }
 }

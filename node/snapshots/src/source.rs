@@ -291,7 +291,7 @@ fn spans(
 fn read_manifest(path: &Path, bytes: &[u8]) -> Result<SnapshotManifest, FilesError> {
     SnapshotManifest::from_bytes(bytes).map_err(|source| FilesError::Manifest {
         path: path.to_owned(),
-        source,
+        source: Box::new(source),
     })
 }
 
@@ -302,7 +302,7 @@ fn not_a_snapshot(path: &Path, detail: &str) -> FilesError {
     }
 }
 
-fn chunk_file(path: &Path, index: u32, info: &ChunkInfo, detail: String) -> FilesError {
+pub(crate) fn chunk_file(path: &Path, index: u32, info: &ChunkInfo, detail: String) -> FilesError {
     FilesError::ChunkFile {
         path: path.to_owned(),
         index,

@@ -8,7 +8,7 @@ use vibecoin_storage::GenesisRecord;
 
 use crate::error::FilesError;
 use crate::layout::{self, CHUNKS, MANIFEST};
-use crate::progress::{Phase, Progress, Watch};
+use crate::progress::{Phase, Progress, Watch, report};
 use crate::source::Snapshot;
 
 /// The trust that a genesis file gives.
@@ -34,7 +34,7 @@ pub(crate) fn checked(
         path: snapshot
             .info_of(index)
             .map_or_else(|_| snapshot.path().to_owned(), |info| snapshot.chunk_path(&info)),
-        source,
+        source: Box::new(source),
     })
 }
 
@@ -50,12 +50,15 @@ pub fn verify(snapshot: &Snapshot, genesis: &GenesisRecord, watch: Watch<'_>) ->
     for (index, info) in (0u32..).zip(&snapshot.manifest().chunks) {
         checked(snapshot, &restore, index)?;
         bytes = bytes.saturating_add(u64::from(info.bytes));
-        watch(Progress {
-            phase: Phase::Verify,
-            done: bytes,
-            all: snapshot.manifest().bytes,
-            bytes,
-        });
+        report(
+            watch,
+            Progress {
+                phase: Phase::Verify,
+                done: bytes,
+                all: snapshot.manifest().bytes,
+                bytes,
+            },
+        )?;
     }
     no_surplus(snapshot)
 }

@@ -9,14 +9,15 @@
 mod support;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use support::{Chain, chain_in_memory, config, content};
 use vibecoin_primitives::{Hash, Height, StateKey};
 use vibecoin_snapshot::ChunkSizes;
 use vibecoin_snapshots::{
-    FilesError, Phase, RestoredHome, Snapshot, SnapshotInfo, create, create_in_chunks, delete, find, list,
-    pack, restore, verify,
+    FilesError, Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, create, create_in_chunks, delete,
+    find, list, pack, restore, unwatched, verify,
 };
 use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::{GenesisRecord, Store, StoreConfig};
@@ -43,7 +44,7 @@ fn made() -> Made {
         &store.snapshot_source().unwrap(),
         &folder.path().join("snapshots"),
         small(),
-        &mut |_| (),
+        &mut unwatched,
     )
     .unwrap();
     Made {
@@ -99,12 +100,12 @@ impl Made {
 }
 
 fn verified(path: &Path, genesis: &GenesisRecord) -> Result<(), FilesError> {
-    verify(&Snapshot::open(path)?, genesis, &mut |_| ())
+    verify(&Snapshot::open(path)?, genesis, &mut unwatched)
 }
 
 fn restored(path: &Path, genesis: &GenesisRecord, db: &Path) -> Result<RestoredHome, FilesError> {
     let snapshot = Snapshot::open(path)?;
-    restore(&snapshot, genesis, db, RocksConfig::default(), &mut |_| ())
+    restore(&snapshot, genesis, db, RocksConfig::default(), &mut unwatched)
 }
 
 fn opened(db: &Path) -> Store {
@@ -177,7 +178,7 @@ fn two_nodes_make_the_same_snapshot_of_one_block() {
     let copy = opened(&made.db());
     let other = made.folder.path().join("other");
     let source = copy.snapshot_source().unwrap();
-    let info = create_in_chunks(&source, &other, small(), &mut |_| ()).unwrap();
+    let info = create_in_chunks(&source, &other, small(), &mut unwatched).unwrap();
     assert_eq!(info.id, made.info.id);
     assert_eq!(
         names(&info.path.join("chunks")),
@@ -195,7 +196,11 @@ fn chunks_of_the_size_of_the_format_are_restored_too() {
     let other = made.folder.path().join("other");
     let mut seen = Vec::new();
     let source = made.store.snapshot_source().unwrap();
-    let info = create(&source, &other, &mut |progress| seen.push(progress)).unwrap();
+    let info = create(&source, &other, &mut |progress| {
+        seen.push(progress);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert_eq!((info.chunks, seen.len()), (1, 1));
     assert_eq!((seen[0].phase, seen[0].bytes), (Phase::Create, info.bytes));
     verified(&info.path, made.genesis()).unwrap();
@@ -306,8 +311,8 @@ fn an_archive_is_the_same_snapshot() {
     let made = made();
     let file = made.folder.path().join("state.vbsnap");
     let snapshot = Snapshot::open(made.path()).unwrap();
-    pack(&snapshot, &file, &mut |_| ()).unwrap();
-    let error = pack(&snapshot, &file, &mut |_| ()).unwrap_err();
+    pack(&snapshot, &file, &mut unwatched).unwrap();
+    let error = pack(&snapshot, &file, &mut unwatched).unwrap_err();
     assert!(matches!(error, FilesError::Exists { .. }), "{error}");
     let packed = Snapshot::open(&file).unwrap().info();
     let expected = SnapshotInfo {
@@ -342,7 +347,7 @@ fn an_archive_is_the_same_snapshot() {
 fn nothing_is_replaced() {
     let made = made();
     let source = made.store.snapshot_source().unwrap();
-    let error = create(&source, &made.snapshots(), &mut |_| ()).unwrap_err();
+    let error = create(&source, &made.snapshots(), &mut unwatched).unwrap_err();
     assert!(
         matches!(&error, FilesError::Exists { path } if path == made.path()),
         "{error}"
@@ -386,12 +391,12 @@ fn remains_of_a_killed_process_are_no_snapshot_and_are_removed() {
     lock.lock().unwrap();
     fs::remove_dir_all(made.path()).unwrap();
     let source = made.store.snapshot_source().unwrap();
-    create(&source, &made.snapshots(), &mut |_| ()).unwrap();
+    create(&source, &made.snapshots(), &mut unwatched).unwrap();
     assert!(unfinished.exists());
     drop(lock);
     let info = list(&made.snapshots()).unwrap().remove(0).found.unwrap();
     fs::remove_dir_all(info.path).unwrap();
-    create(&source, &made.snapshots(), &mut |_| ()).unwrap();
+    create(&source, &made.snapshots(), &mut unwatched).unwrap();
     assert!(!unfinished.exists());
     assert_eq!(names(&made.snapshots()).len(), 1);
 }
@@ -403,18 +408,21 @@ fn snapshots_are_found_by_their_id_and_deleted() {
     let name = made.path().file_name().unwrap().to_str().unwrap().to_owned();
     for text in [id.as_str(), &id[..10], &id[2..8], &id.to_uppercase()[2..], &name] {
         let found = find(&made.snapshots(), text).unwrap();
-        assert_eq!(found.info(), made.info, "{text}");
+        assert_eq!(found, made.path(), "{text}");
     }
     for text in ["0x", "", "abc", "zzzz", "../snapshots"] {
         let error = find(&made.snapshots(), text).unwrap_err();
         assert!(matches!(error, FilesError::NotFound { .. }), "{text}: {error}");
     }
     let archive = made.snapshots().join("copy.vbsnap");
-    pack(&Snapshot::open(made.path()).unwrap(), &archive, &mut |_| ()).unwrap();
+    pack(&Snapshot::open(made.path()).unwrap(), &archive, &mut unwatched).unwrap();
     let error = find(&made.snapshots(), &id).unwrap_err();
     assert!(matches!(error, FilesError::Ambiguous { count: 2, .. }), "{error}");
-    delete(&made.snapshots(), find(&made.snapshots(), "copy.vbsnap").unwrap()).unwrap();
-    delete(&made.snapshots(), find(&made.snapshots(), &id).unwrap()).unwrap();
+    delete(&find(&made.snapshots(), "copy.vbsnap").unwrap()).unwrap();
+    // A damaged one is named by its folder.
+    fs::write(made.path().join("manifest"), "x").unwrap();
+    find(&made.snapshots(), &id).unwrap_err();
+    delete(&find(&made.snapshots(), &name).unwrap()).unwrap();
     assert!(names(&made.snapshots()).is_empty());
     assert!(list(&made.folder.path().join("none")).unwrap().is_empty());
 }
@@ -427,4 +435,35 @@ fn a_damaged_snapshot_is_listed_with_the_reason() {
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].path, made.path());
     assert!(listed[0].found.is_err());
+}
+
+#[test]
+fn an_operation_that_is_stopped_leaves_nothing() {
+    let made = made();
+    let other = made.folder.path().join("other");
+    let source = made.store.snapshot_source().unwrap();
+    for chunks in [1, 2, 5] {
+        let error = create_in_chunks(&source, &other, small(), &mut after(chunks)).unwrap_err();
+        assert!(matches!(error, FilesError::Stopped), "{error}");
+        assert!(names(&other).is_empty());
+        let snapshot = Snapshot::open(made.path()).unwrap();
+        let config = RocksConfig::default();
+        let error = restore(&snapshot, made.genesis(), &made.db(), config, &mut after(chunks)).unwrap_err();
+        assert!(matches!(error, FilesError::Stopped), "{error}");
+        assert!(names(made.db().parent().unwrap()).is_empty());
+    }
+    made.restored().unwrap();
+}
+
+/// Stops after this many chunks.
+fn after(chunks: u32) -> impl FnMut(Progress) -> ControlFlow<()> {
+    let mut seen = 0;
+    move |_| {
+        seen += 1;
+        if seen < chunks {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
 }
