@@ -46,7 +46,6 @@ mod sending;
 mod settings;
 mod signer;
 mod table;
-mod taken;
 mod turn;
 mod untrusted;
 mod usage;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
-use vibecoin_client::{build, sign};
+use vibecoin_client::{about, build, sign};
 use vibecoin_primitives::limits::TRANSACTION_BYTES_MAX;
 use vibecoin_primitives::{
     Address, AddressPrefix, Amount, Hash, Height, Nonce, Operation, Transaction, TransactionBody, decode, hex,
@@ -24,7 +24,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Hex, WaitFor, about, expect_final, payment, report, submit};
+use crate::sending::{Hex, WaitFor, expect_final, payment, report};
 use crate::signer;
 
 const EXAMPLES: &str = "\
@@ -171,29 +171,24 @@ impl TxCommand {
             Self::Show { hash } => {
                 let found = call(context, &hash, async |client, hash| {
                     let found = client.get(hash.into()).await?;
-                    found.map(|found| about(Some(hash), found)).transpose()
+                    Ok(found.map(|found| about(Some(hash), found)).transpose()?)
                 })?;
                 found.map(Answer::new).ok_or_else(|| unknown(&hash))
             }
             Self::Wait { hash } => {
-                let timeout_ms = U64(context
-                    .globals
-                    .timeout
-                    .saturating_mul(1000)
-                    .min(vibecoin_rpc_api::views::TIMEOUT_MS_MAX));
                 let options = WaitOptions {
-                    timeout_ms: Some(timeout_ms),
+                    timeout_ms: Some(U64(context.timeout_ms())),
                 };
                 expect_final(context, &Hash::from_text(&hash)?);
                 let submitted = call(context, &hash, async |_, hash| {
                     answers(context).await?;
                     let client = context.waiting_client()?;
-                    about(Some(hash), client.wait(hash.into(), Some(options)).await?)
+                    Ok(about(Some(hash), client.wait(hash.into(), Some(options)).await?)?)
                 })?;
                 Ok(report(&submitted, None))
             }
             Self::Status { hash } => Ok(Answer::new(call(context, &hash, async |client, hash| {
-                about(Some(hash), client.get_status(hash.into()).await?)
+                Ok(about(Some(hash), client.get_status(hash.into()).await?)?)
             })?)),
             Self::Decode { raw } => decode_raw(context, raw_bytes(&raw)?),
             Self::Simulate { raw, at } => simulate(context, &raw, &at),
@@ -221,7 +216,8 @@ fn send(context: &Context, raw: &str, wait: WaitFor) -> Result<Answer, CliError>
     let hash = sent.and_then(|sent| sent.hash);
     let outcome = context.wait(async {
         answers(context).await?;
-        let submitted = submit(context, raw, wait, hash).await?;
+        let waiting = context.waiting_client()?;
+        let submitted = vibecoin_client::submit(&waiting, raw, wait.into(), hash, context.timeout()).await?;
         Ok(report(&submitted, fee))
     });
     outcome.map_err(|error| match (sent, sender) {

@@ -1,6 +1,7 @@
 //! The transaction that an error concerns.
 
 use serde_json::{Value, json};
+use vibecoin_client::{NotProven, OtherAnswer, PayError, Payment, SubmitError, Unproven};
 use vibecoin_primitives::{Hash, Height, Nonce, TransactionBody};
 use vibecoin_rpc_api::{Code, Text as _};
 
@@ -76,4 +77,77 @@ pub fn lookup_hint(hash: Hash) -> String {
         "ask with `vibecoin tx status {}`, also at another node, before you pay again",
         hash.to_text()
     )
+}
+
+impl From<Payment> for Sent {
+    fn from(payment: Payment) -> Self {
+        Self {
+            hash: Some(payment.hash),
+            nonce: payment.nonce,
+            valid_until: payment.valid_until,
+        }
+    }
+}
+
+impl From<OtherAnswer> for CliError {
+    fn from(error: OtherAnswer) -> Self {
+        Self::new(Exit::Failure, error.to_string()).reason("bad_answer")
+    }
+}
+
+impl From<SubmitError> for CliError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Rpc(error) => error.into(),
+            SubmitError::OtherAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<PayError> for CliError {
+    fn from(error: PayError) -> Self {
+        match error {
+            PayError::Rpc(error) => error.into(),
+            PayError::Build(error) => error.into(),
+            PayError::OtherAnswer(error) => error.into(),
+            PayError::Known => Self::new(Exit::Rejected, format!("{error}; nothing was sent"))
+                .reason("known_payment")
+                .hint("another --url names another node"),
+            PayError::Sent(sent) => Sent::from(sent.payment).named_in(sent.cause.into()),
+            PayError::Unproven(found) => unproven(*found),
+            PayError::Overtaken(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<Unproven> for CliError {
+    fn from(error: Unproven) -> Self {
+        let message = error.to_string();
+        match error {
+            Unproven::NoTrust => Self::unverified(message).hint(
+                "`vibecoin init --genesis FILE` gives the home the chain's genesis file, with which it is proven",
+            ),
+            Unproven::Timeout => Self::new(Exit::Timeout, message),
+            Unproven::Rpc(error) => error.into(),
+            Unproven::BadProof(_) | Unproven::NotFound => Self::unverified(message),
+        }
+    }
+}
+
+/// The error of a refusal without proof: identifies the signed transaction, since it may still be included.
+fn unproven(found: NotProven) -> CliError {
+    let (refusal, why) = (CliError::from(found.refusal), CliError::from(found.why));
+    let message = format!(
+        "the node refuses the payment ({}), but does not prove that another one has its nonce: {}; no second payment was made",
+        refusal.reason, why.message
+    );
+    let look = lookup_hint(found.payment.hash);
+    let hint = why
+        .hint
+        .map_or_else(|| look.clone(), |hint| format!("{look}; {hint}"));
+    let error = CliError::new(Exit::Rejected, message)
+        .reason("unproven_refusal")
+        .hint(hint)
+        .data(json!({ "refusal": refusal.reason }));
+    Sent::from(found.payment).named_in(error)
 }
