@@ -9,11 +9,12 @@
 //!                                        └──── Payer ─────── build, sign, submit, and the next nonce if it was taken ──▶ Payment
 //! ```
 //!
-//! Read in this order: `endpoint`, `chain`, `transaction`, `answer`, `payment`, `superseded`.
+//! Read in this order: `endpoint`, `chain`, `transaction`, `answer`, `payment`, `superseded`, `pay`.
 
 mod answer;
 mod chain;
 mod endpoint;
+mod pay;
 mod payment;
 mod superseded;
 mod transaction;
@@ -21,6 +22,7 @@ mod transaction;
 pub use answer::{About, OtherAnswer, about};
 pub use chain::{Chain, FeeBound, FeeError};
 pub use endpoint::Endpoint;
-pub use payment::{AfterSending, NotProven, PayError, Payer, Payment, SubmitError, submit, timeout_ms};
+pub use pay::{AfterSending, NotProven, PayError, SubmitError, submit};
+pub use payment::{Payer, Payment, timeout_ms};
 pub use superseded::Unproven;
 pub use transaction::{BuildError, Choices, build, next_nonce, sign};
