@@ -21,7 +21,7 @@
 //! Read in this order: [`error`], [`wait`], [`files`], [`home`] (what the others use); [`dev`], [`scratch`], [`running`] (the
 //! home of one node); [`profile`], [`plan`], [`homes`],
 //! [`deployment`], [`generate`] (a network and its files); [`folder`], [`process`], [`record`], [`state`], [`ports`],
-//! [`client`], [`readiness`], [`setup`], [`supervisor`], [`partition`], [`addition`] (a devnet).
+//! [`client`], [`readiness`], [`setup`], [`supervisor`], [`partition`], [`addition`], [`logs`] (a devnet).
 
 pub mod dev;
 pub mod error;
@@ -43,6 +43,7 @@ mod unfinished;
 pub mod addition;
 pub mod client;
 pub mod folder;
+pub mod logs;
 pub mod partition;
 pub mod ports;
 pub mod process;
