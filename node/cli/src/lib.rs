@@ -41,7 +41,6 @@ mod numbers;
 mod passphrase;
 mod poh_speed;
 mod program;
-mod secrets;
 mod sending;
 mod settings;
 mod signer;
@@ -62,7 +61,9 @@ use program::Typed;
 /// Runs the command of the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    secrets::shut();
+    if let Some(warning) = vibecoin_keystore::process::shut() {
+        output::note(&warning);
+    }
     if std::env::args_os()
         .nth(1)
         .is_some_and(|argument| argument == "node")
