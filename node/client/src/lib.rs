@@ -9,11 +9,12 @@
 //!                                        └──── Payer ─────── build, sign, submit, and the next nonce if it was taken ──▶ Payment
 //! ```
 //!
-//! Read in this order: `endpoint`, `chain`, `transaction`, `answer`, `payment`, `superseded`, `pay`.
+//! Read in this order: `endpoint`, `operator`, `chain`, `transaction`, `answer`, `payment`, `superseded`, `pay`.
 
 mod answer;
 mod chain;
 mod endpoint;
+mod operator;
 mod pay;
 mod payment;
 mod superseded;
@@ -22,6 +23,7 @@ mod transaction;
 pub use answer::{About, OtherAnswer, about};
 pub use chain::{Chain, FeeBound, FeeError};
 pub use endpoint::Endpoint;
+pub use operator::{OperatorError, operator};
 pub use pay::{AfterSending, NotProven, PayError, SubmitError, submit};
 pub use payment::{Payer, Payment, timeout_ms};
 pub use superseded::Unproven;

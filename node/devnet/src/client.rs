@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jsonrpsee::core::client::ClientT as _;
 use jsonrpsee::core::params::ObjectParams;
-use jsonrpsee::http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
+use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
 use serde_json::Value;
+use vibecoin_client::{OperatorError, operator};
 use vibecoin_primitives::{Hash, Height};
 use vibecoin_rpc_api::BlockRef;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
@@ -188,18 +189,13 @@ impl Admin {
                 .reason("no_admin")
                 .hint("the key `admin.listen` of its config.toml switches it on"));
         };
-        let mut headers = HeaderMap::new();
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))
-            .map_err(|_| Error::new(Class::Key, format!("the token of {} cannot be sent", node.name)))?;
-        // Excluded from logs.
-        value.set_sensitive(true);
-        headers.insert("authorization", value);
         let url = format!("http://{address}");
-        let client = HttpClientBuilder::new()
-            .request_timeout(ANSWER_WITHIN)
-            .set_headers(headers)
-            .build(&url)
-            .map_err(|error| Error::new(Class::Failure, format!("{url}: {error}")))?;
+        let client = operator(&url, &token, ANSWER_WITHIN).map_err(|error| match error {
+            OperatorError::Token => {
+                Error::new(Class::Key, format!("the token of {} cannot be sent", node.name))
+            }
+            OperatorError::Address(error) => Error::new(Class::Failure, format!("{url}: {error}")),
+        })?;
         Ok(Self {
             name: node.name.clone(),
             client,
