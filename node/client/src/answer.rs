@@ -47,7 +47,8 @@ pub fn about<T: About>(hash: Option<Hash>, answer: T) -> Result<T, OtherAnswer> 
     let Some(asked) = hash else {
         return Ok(answer);
     };
-    match answer.hashes().find(|named| *named != asked) {
+    let other = answer.hashes().find(|named| *named != asked);
+    match other {
         None => Ok(answer),
         Some(other) => Err(OtherAnswer { asked, other }),
     }
