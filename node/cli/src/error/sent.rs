@@ -151,3 +151,64 @@ fn unproven(found: NotProven) -> CliError {
         .data(json!({ "refusal": refusal.reason }));
     Sent::from(found.payment).named_in(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonrpsee::core::client::Error as ClientError;
+    use jsonrpsee::types::ErrorObjectOwned;
+    use vibecoin_client::AfterSending;
+    use vibecoin_primitives::{Address, Amount};
+    use vibecoin_rpc_api::ApiError;
+
+    use super::*;
+
+    #[test]
+    fn a_payment_that_may_still_be_included_is_named() {
+        let payment = Payment {
+            sender: Address([1; 32]),
+            nonce: Nonce(3),
+            seen: Height(5),
+            valid_until: Height(9),
+            hash: Hash([2; 32]),
+            fee: Amount(7),
+        };
+        let refused = |code| {
+            let error = ErrorObjectOwned::from(ApiError::new(code, "x"));
+            SubmitError::Rpc(ClientError::Call(error))
+        };
+        let hash = payment.hash.to_text();
+        let unproven = CliError::from(PayError::Unproven(Box::new(NotProven {
+            payment,
+            refusal: refused(Code::NonceTooLow),
+            why: Unproven::NoTrust,
+        })));
+        assert_eq!(
+            (unproven.exit, unproven.reason.as_str()),
+            (Exit::Rejected, "unproven_refusal")
+        );
+        assert!(
+            unproven.message.contains("(nonce_too_low)"),
+            "{}",
+            unproven.message
+        );
+        assert_eq!(unproven.sent, Some(Box::new(Sent::from(payment))));
+        let hint = unproven.hint.unwrap_or_default();
+        assert!(
+            hint.contains(&format!("`vibecoin tx status {hash}`")) && hint.contains("init --genesis FILE"),
+            "{hint}"
+        );
+        let late = CliError::from(PayError::Sent(Box::new(AfterSending {
+            payment,
+            cause: refused(Code::Timeout),
+        })));
+        assert_eq!((late.exit, late.sent), (Exit::Timeout, unproven.sent));
+        let hint = late.hint.unwrap_or_default();
+        assert!(hint.contains(&format!("`vibecoin tx wait {hash}`")), "{hint}");
+        let known = CliError::from(PayError::Known);
+        assert_eq!(
+            (known.exit, known.reason.as_str(), known.sent),
+            (Exit::Rejected, "known_payment", None)
+        );
+        assert!(known.message.ends_with("nothing was sent"), "{}", known.message);
+    }
+}
