@@ -1,11 +1,9 @@
 //! Waiting for nodes: first for their ready line, then until they agree on the head of the chain.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use vibecoin_engine::Ready;
+use serde::Deserialize;
 use vibecoin_primitives::Hash;
 
 use crate::client;
@@ -21,22 +19,13 @@ const TAIL_LINES: usize = 20;
 /// Maximum number of bytes of a log that are read for them.
 const TAIL_BYTES: u64 = 64 * 1024;
 
-/// The line that a node prints when it is ready. Scripts parse its fields, in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The line that a node prints when it is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadyLine {
     event: String,
     /// Address of its RPC.
     pub rpc: String,
-    /// The chain's name.
-    #[serde(default)]
-    pub chain_id: String,
-    /// The hash of block 0.
-    #[serde(default)]
-    pub genesis_hash: String,
-    /// Height of its head.
-    #[serde(default)]
-    pub height: String,
     /// Address for its peers.
     #[serde(default)]
     pub p2p: Option<String>,
@@ -49,26 +38,12 @@ pub struct ReadyLine {
     /// Address of its admin methods.
     #[serde(default)]
     pub admin: Option<String>,
+    /// Height of its head.
+    #[serde(default)]
+    pub height: String,
 }
 
 impl ReadyLine {
-    /// The line of a node that serves RPC.
-    #[must_use]
-    pub fn of(ready: &Ready) -> Self {
-        let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
-        Self {
-            event: "ready".to_owned(),
-            rpc: format!("http://{}", ready.rpc),
-            chain_id: ready.chain_id.clone(),
-            genesis_hash: ready.genesis_hash.to_string(),
-            height: ready.height.0.to_string(),
-            p2p: ready.p2p.clone(),
-            peer_id: ready.peer_id.clone(),
-            metrics: text(ready.metrics),
-            admin: text(ready.admin),
-        }
-    }
-
     /// Height of its head.
     #[must_use]
     pub fn height(&self) -> u64 {
@@ -312,28 +287,6 @@ mod tests {
             "there is no other to compare with"
         );
         assert_eq!(reached(None, Some(7)), None);
-    }
-
-    #[test]
-    fn the_ready_line_has_its_fields_in_the_order_that_scripts_know() {
-        let ready = Ready {
-            rpc: "127.0.0.1:1".parse().unwrap(),
-            chain_id: "c".to_owned(),
-            genesis_hash: Hash::ZERO,
-            height: vibecoin_primitives::Height(7),
-            p2p: None,
-            peer_id: Some("a".to_owned()),
-            metrics: None,
-            admin: Some("127.0.0.1:2".parse().unwrap()),
-        };
-        let line = ReadyLine::of(&ready);
-        let text = format!(
-            "{{\"event\":\"ready\",\"rpc\":\"http://127.0.0.1:1\",\"chainId\":\"c\",\"genesisHash\":\"{}\",\
-             \"height\":\"7\",\"p2p\":null,\"peerId\":\"a\",\"metrics\":null,\"admin\":\"127.0.0.1:2\"}}",
-            Hash::ZERO
-        );
-        assert_eq!(serde_json::to_string(&line).unwrap(), text);
-        assert_eq!(serde_json::from_str::<ReadyLine>(&text).unwrap(), line);
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
+use serde::Serialize;
 use vibecoin_config::{LogFormat, Paths};
 use vibecoin_devnet::home::{DEV_ACCOUNTS, DEV_BALANCE, keys_of, now};
-use vibecoin_devnet::readiness::ReadyLine;
 use vibecoin_devnet::scratch::Scratch;
 use vibecoin_devnet::{dev, guard};
 use vibecoin_engine::{NodeError, NodeOptions, Ready};
@@ -206,14 +206,39 @@ fn genesis_hint(home: &Path, signs: bool) -> String {
 
 /// Prints the one line on stdout, and writes the file by which client commands find this node.
 fn announce(endpoint: &Path, ready: &Ready) {
-    let line = ReadyLine::of(ready);
-    if let Err(error) = files::write_locked(endpoint, &format!("{}\n", line.rpc)) {
+    let url = format!("http://{}", ready.rpc);
+    if let Err(error) = files::write_locked(endpoint, &format!("{url}\n")) {
         tracing::warn!(target: "node", error = error.message, "clients of this home must be given --url");
     }
-    let text = serde_json::to_string(&line).unwrap_or_default();
-    if let Err(error) = output::stdout(&format!("{text}\n")) {
+    let line = serde_json::to_string(&ReadyLine {
+        event: "ready",
+        rpc: url,
+        chain_id: &ready.chain_id,
+        genesis_hash: ready.genesis_hash.to_string(),
+        height: ready.height.0.to_string(),
+        p2p: ready.p2p.as_deref(),
+        peer_id: ready.peer_id.as_deref(),
+        metrics: ready.metrics.map(|address| address.to_string()),
+        admin: ready.admin.map(|address| address.to_string()),
+    });
+    if let Err(error) = output::stdout(&format!("{}\n", line.unwrap_or_default())) {
         tracing::warn!(target: "node", %error, "the ready line could not be written to stdout");
     }
+}
+
+/// Fields that scripts parse, in this order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadyLine<'a> {
+    event: &'static str,
+    rpc: String,
+    chain_id: &'a str,
+    genesis_hash: String,
+    height: String,
+    p2p: Option<&'a str>,
+    peer_id: Option<&'a str>,
+    metrics: Option<String>,
+    admin: Option<String>,
 }
 
 /// Warns that the chain is for development: as a box in text logs, as a log line in JSON logs.
