@@ -128,6 +128,16 @@ pub async fn same_block(clients: &[HttpClient], names: &[&str], height: u64) -> 
     Ok(first.filter(|_| all).map(|(_, hash)| hash))
 }
 
+/// The height at which a node has the head of others, whose highest is `highest`; `None` while it is below.
+#[must_use]
+pub fn head_in_common(mine: Option<u64>, highest: Option<u64>) -> Option<u64> {
+    let mine = mine?;
+    match highest {
+        Some(highest) => (mine >= highest).then_some(highest),
+        None => Some(mine),
+    }
+}
+
 /// Number of transactions in the blocks of `from` to `to`; `None` when the node does not return them all.
 pub async fn transactions(client: &HttpClient, from: u64, to: u64) -> Option<u64> {
     let mut sum = 0u64;
@@ -247,5 +257,20 @@ impl Admin {
                 at: None,
             }))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_one_block_behind_is_not_at_the_head() {
+        assert_eq!(head_in_common(Some(6), Some(7)), None);
+        assert_eq!(head_in_common(Some(7), Some(7)), Some(7));
+        // The others have that block; the next one may still be on its way to them.
+        assert_eq!(head_in_common(Some(8), Some(7)), Some(7));
+        assert_eq!(head_in_common(Some(7), None), Some(7), "there is no other");
+        assert_eq!(head_in_common(None, Some(7)), None);
     }
 }
