@@ -4,8 +4,9 @@ use std::future::Future;
 use std::path::Path;
 
 use jsonrpsee::core::client::Error as ClientError;
-use jsonrpsee::http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
+use jsonrpsee::http_client::HttpClient;
 use serde_json::Value;
+use vibecoin_client::{OperatorError, operator};
 use vibecoin_config::Paths;
 use vibecoin_devnet::home::read_token;
 use vibecoin_devnet::running::ENDPOINT_BYTES_MAX;
@@ -52,11 +53,16 @@ impl Admin {
             let message = format!("no node of {} has a listener for its operator", home.display());
             return Err(CliError::new(Exit::CannotConnect, message).hint(LISTEN_HINT));
         };
-        let client = HttpClientBuilder::new()
-            .set_headers(headers(&paths.admin_token)?)
-            .request_timeout(context.timeout())
-            .build(&url)
-            .map_err(|error| CliError::usage(format!("{url} is no address of a node: {error}")))?;
+        let token = token(&paths.admin_token)?;
+        let client = operator(&url, &token, context.timeout()).map_err(|error| match error {
+            OperatorError::Token => CliError::new(
+                Exit::Key,
+                format!("{}: not 64 hex digits", paths.admin_token.display()),
+            ),
+            OperatorError::Address(error) => {
+                CliError::usage(format!("{url} is no address of a node: {error}"))
+            }
+        })?;
         Ok(Self {
             client,
             url: url.into(),
@@ -92,20 +98,13 @@ impl Admin {
     }
 }
 
-fn headers(path: &Path) -> Result<HeaderMap, CliError> {
-    let token = read_token(path)?.ok_or_else(|| {
+/// The token that the node made for its operator.
+fn token(path: &Path) -> Result<Zeroizing<String>, CliError> {
+    read_token(path)?.ok_or_else(|| {
         CliError::new(
             Exit::Key,
             format!("there is no token for the operator at {}", path.display()),
         )
         .hint("the node makes it when it starts with --admin.listen 127.0.0.1:0; only its user can read it")
-    })?;
-    let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
-    let mut value = HeaderValue::from_str(&bearer)
-        .map_err(|_| CliError::new(Exit::Key, format!("{}: not 64 hex digits", path.display())))?;
-    // Excluded from logs.
-    value.set_sensitive(true);
-    let mut headers = HeaderMap::new();
-    headers.insert("authorization", value);
-    Ok(headers)
+    })
 }

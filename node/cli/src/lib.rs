@@ -41,13 +41,11 @@ mod numbers;
 mod passphrase;
 mod poh_speed;
 mod program;
-mod secrets;
 mod sending;
 mod settings;
 mod signer;
-mod table;
 mod snapshots;
-mod taken;
+mod table;
 mod turn;
 mod untrusted;
 mod usage;
@@ -64,7 +62,9 @@ use program::Typed;
 /// Runs the command of the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    secrets::shut();
+    if let Some(warning) = vibecoin_keystore::process::shut() {
+        output::note(&warning);
+    }
     if std::env::args_os()
         .nth(1)
         .is_some_and(|argument| argument == "node")

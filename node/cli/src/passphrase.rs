@@ -4,12 +4,12 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use vibecoin_keystore::{KeyError, KeyInfo, Passphrase, PassphraseSource};
+use vibecoin_keystore::{KeyError, KeyInfo, Passphrase, PassphraseSource, process};
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::{files, secrets};
+use crate::files;
 
 /// Where the passphrase of a key comes from.
 #[derive(Args, Clone, Debug, Default)]
@@ -67,7 +67,7 @@ impl PassphraseArgs {
             return error.into();
         }
         let hint = match &self.password_file {
-            None if !secrets::is_given() => {
+            None if !process::is_given() => {
                 "type it again, or name a file that has it with --password-file FILE"
             }
             None => {
@@ -76,8 +76,8 @@ impl PassphraseArgs {
             Some(_) => "name the file that has it with --password-file FILE",
         };
         let source = match &self.password_file {
-            None if !secrets::is_given() => "it was typed".to_owned(),
-            None => format!("it came from {}", secrets::VARIABLE),
+            None if !process::is_given() => "it was typed".to_owned(),
+            None => format!("it came from {}", process::VARIABLE),
             Some(path) => format!("it was read from {}", path.display()),
         };
         let error = CliError::from(error);
@@ -101,7 +101,7 @@ fn ask_twice(name: &str) -> Result<Passphrase, CliError> {
 fn ask_elsewhere(file: Option<&Path>) -> Option<Result<Passphrase, KeyError>> {
     match file {
         Some(path) => Some(files::read_secret(path).and_then(|text| Passphrase::from_file_text(&text))),
-        None => secrets::passphrase(),
+        None => process::passphrase(),
     }
 }
 

@@ -3,13 +3,10 @@
 use clap::ValueEnum;
 use jsonrpsee::http_client::HttpClient;
 use serde_json::{Value, json};
-use vibecoin_client::{build, next_nonce, sign};
-use vibecoin_primitives::{Address, AddressPrefix, Amount, Hash, Operation, SecretKey, TransactionBody};
-use vibecoin_rpc_api::methods::TxApiClient;
-use vibecoin_rpc_api::views::{
-    StatusView, SubmitOptions, Submitted, TransactionState, TransactionView, Wait, WaitOptions,
-};
-use vibecoin_rpc_api::{AddressText, ApiError, Code, Text as _, U64};
+use vibecoin_client::Payer;
+use vibecoin_primitives::{Address, AddressPrefix, Amount, Hash, Operation, SecretKey};
+use vibecoin_rpc_api::views::{Submitted, TransactionState, Wait};
+use vibecoin_rpc_api::{AddressText, ApiError, Text as _, U64};
 
 use crate::chain::Chain;
 use crate::context::Context;
@@ -17,7 +14,6 @@ use crate::error::{CliError, Sent};
 use crate::exit::Exit;
 use crate::numbers::number;
 use crate::output::{Answer, cell, message};
-use crate::taken::Signed;
 use crate::turn::Turn;
 
 pub use vibecoin_client::Choices;
@@ -44,22 +40,9 @@ impl From<WaitFor> for Wait {
     }
 }
 
-/// Attempts of a payment whose nonce is taken by another program first.
-const ATTEMPTS_MAX: usize = 32;
-/// Maximum number of last heights drawn for a payment until the node knows no transaction with its hash.
-const DRAWS_MAX: usize = 8;
-
-/// Signs a payment and submits it. Equal payments requested at the same time are different transactions, each
-/// with a separate nonce:
-///
-/// - programs that use the same home take turns, from reading the nonce to the pool's acknowledgment;
-/// - a nonce that a program elsewhere has taken is refused by the pool, and the next one is tried, but only
-///   once the other transaction is proven to be in a final block ([`Signed::prove_superseded`]): at no time
-///   can more than one of the signed payments still be included;
-/// - without `--valid-for`, the last height is drawn at random, and drawn again where the node knows the
-///   resulting hash ([`sign_unknown`]): a node answers equal transactions as one, and one of two equal
-///   payments from two homes would be lost. The remaining case is a draw of the same height (1 in 1,025 or
-///   less) while the other payment is in flight to this node.
+/// Signs a payment and submits it ([`Payer`]). Equal payments requested at the same time are different transactions, each
+/// with a separate nonce: programs that use the same home take turns, from reading the nonce to the pool's
+/// acknowledgment.
 ///
 /// # Errors
 /// The errors of the node; exit 6 when the turn times out, exit 4 for a refusal that is not proven, for a
@@ -74,190 +57,50 @@ pub async fn pay(
     choices: Choices,
     wait: WaitFor,
 ) -> Result<Answer, CliError> {
-    let paid = sign_and_pay(context, client, chain, key, operations, choices, wait).await;
+    let payer = Payer {
+        client,
+        waiting: &context.waiting_client()?,
+        chain,
+        key,
+        timeout: context.timeout(),
+    };
+    let paid = pay_in_turn(context, &payer, operations, choices, wait).await;
     paid.map_err(|error| error.of_sender(&chain.show(Address::from(key.public_key()))))
 }
 
-async fn sign_and_pay(
+async fn pay_in_turn(
     context: &Context,
-    client: &HttpClient,
-    chain: &Chain,
-    key: &SecretKey,
+    payer: &Payer<'_>,
     operations: Vec<Operation>,
     choices: Choices,
     wait: WaitFor,
 ) -> Result<Answer, CliError> {
-    let sender = key.public_key();
     // A nonce given by the user is not changed: the node decides about it.
     if choices.nonce.is_some() {
-        let body = build(client, chain, sender, operations, choices).await?;
-        let (body, hash, raw) = sign_unknown(client, chain, key, body, choices.valid_for).await?;
-        let (fee, sent) = (body.fee, Sent::new(&body, Some(hash)));
+        let (payment, raw) = payer.sign(operations, choices).await?;
         if wait == WaitFor::Final {
-            expect_final(context, &hash);
+            expect_final(context, &payment.hash);
         }
-        let submitted = submit(context, raw, wait, Some(hash)).await;
-        return Ok(report(
-            &submitted.map_err(|error| sent.named_in(error))?,
-            Some(fee),
-        ));
+        let submitted = payer.submit(raw, wait.into(), Some(payment.hash)).await;
+        let submitted = submitted.map_err(|error| Sent::from(payment).named_in(error.into()))?;
+        return Ok(report(&submitted, Some(payment.fee)));
     }
     context.expect_reports();
-    let turn = Turn::take(context.home()?, &sender, context.timeout()).await?;
+    let turn = Turn::take(context.home()?, &payer.key.public_key(), context.timeout()).await?;
     context.expect_answer();
-    let mut attempts = 0_usize;
-    let (signed, fee, taken) = loop {
-        attempts = attempts.saturating_add(1);
-        let (nonce, seen) = next_nonce(client, sender).await?;
-        let choices = Choices {
-            nonce: Some(nonce.0),
-            ..choices
-        };
-        let body = build(client, chain, sender, operations.clone(), choices).await?;
-        let (body, hash, raw) = sign_unknown(client, chain, key, body, choices.valid_for).await?;
-        let (fee, valid_until) = (body.fee, body.valid_until);
-        let signed = Signed {
-            sender: Address(sender.0),
-            nonce,
-            seen,
-            valid_until,
-            hash,
-        };
-        // The turn ends when the pool has it: only then does the next reader of the nonce see it.
-        match submit(context, raw, WaitFor::Mempool, Some(hash)).await {
-            Ok(taken) => break (signed, fee, taken),
-            Err(error) if is_taken(&error) => {
-                if let Err(why) = signed.prove_superseded(context, client, chain).await {
-                    return Err(signed.unproven(&error, why));
-                }
-                if attempts >= ATTEMPTS_MAX {
-                    return Err(error);
-                }
-            }
-            Err(error) => return Err(signed.named_in(error)),
-        }
-    };
+    let (payment, taken) = payer.pay_next(&operations, choices).await?;
+    // Only when the pool has it does the next reader of the nonce see it.
     drop(turn);
     if wait != WaitFor::Final {
-        return Ok(report(&taken, Some(fee)));
+        return Ok(report(&taken, Some(payment.fee)));
     }
-    let options = WaitOptions {
-        timeout_ms: Some(U64(context.timeout_ms())),
-    };
-    expect_final(context, &signed.hash);
-    let waited = TxApiClient::wait(&context.waiting_client()?, signed.hash.into(), Some(options)).await;
-    let submitted = waited
-        .map_err(CliError::from)
-        .and_then(|submitted| about(Some(signed.hash), submitted));
-    Ok(report(
-        &submitted.map_err(|error| signed.named_in(error))?,
-        Some(fee),
-    ))
-}
-
-/// Returns true if the node refused a transaction because a different one has its nonce.
-fn is_taken(error: &CliError) -> bool {
-    [Code::NonceTooLow, Code::ReplacementUnderpriced]
-        .iter()
-        .any(|code| error.code == i64::from(code.number()))
-}
-
-/// Signs a payment. Unless its validity was given (`valid_for`), its last height is drawn until the node
-/// knows no transaction with the hash. Only hashes leave this machine: a node that claims to know one learns
-/// nothing and receives no second payment.
-///
-/// # Errors
-/// Exit 4 if the node knows each of [`DRAWS_MAX`] hashes; nothing was sent.
-async fn sign_unknown(
-    client: &HttpClient,
-    chain: &Chain,
-    key: &SecretKey,
-    mut body: TransactionBody,
-    valid_for: Option<u64>,
-) -> Result<(TransactionBody, Hash, Vec<u8>), CliError> {
-    if valid_for.is_some() {
-        let (hash, raw) = sign(body.clone(), &chain.genesis, key);
-        return Ok((body, hash, raw));
-    }
-    for _ in 0..DRAWS_MAX {
-        body.valid_until = chain.valid_until(Some(chain.valid_for_spread()));
-        let (hash, raw) = sign(body.clone(), &chain.genesis, key);
-        let found = about(Some(hash), TxApiClient::get_status(client, hash.into()).await?)?;
-        if found.status == TransactionState::Unknown {
-            return Ok((body, hash, raw));
-        }
-    }
-    let message =
-        format!("the node knows a payment with each of {DRAWS_MAX} last heights already; nothing was sent");
-    Err(CliError::new(Exit::Rejected, message)
-        .reason("known_payment")
-        .hint("another --url names another node"))
+    expect_final(context, &payment.hash);
+    Ok(report(&payer.settle(payment).await?, Some(payment.fee)))
 }
 
 /// From now on the command waits for the node to report a transaction in a block.
 pub fn expect_final(context: &Context, hash: &Hash) {
     context.expect_event(format!("has {} in a block", hash.to_text()));
-}
-
-/// Identifies the transaction that an answer is about.
-pub trait About {
-    /// Its hash, and that of its receipt.
-    fn hashes(&self) -> impl Iterator<Item = Hash>;
-}
-
-impl About for StatusView {
-    fn hashes(&self) -> impl Iterator<Item = Hash> {
-        std::iter::once(self.hash.0)
-    }
-}
-
-impl About for TransactionView {
-    fn hashes(&self) -> impl Iterator<Item = Hash> {
-        std::iter::once(self.hash.0)
-    }
-}
-
-impl About for Submitted {
-    fn hashes(&self) -> impl Iterator<Item = Hash> {
-        let of_receipt = self.receipt.iter().map(|receipt| receipt.hash.0);
-        self.status.hashes().chain(of_receipt)
-    }
-}
-
-/// Refuses an answer about a different transaction than the requested one: a server could substitute one that
-/// is in a block. `None` where the hash cannot be known, without the genesis hash.
-pub fn about<T: About>(hash: Option<Hash>, answer: T) -> Result<T, CliError> {
-    let Some(asked) = hash else {
-        return Ok(answer);
-    };
-    let other = answer.hashes().find(|named| *named != asked);
-    match other {
-        None => Ok(answer),
-        Some(other) => {
-            let (asked, other) = (asked.to_text(), other.to_text());
-            let message = format!("the node was asked about transaction {asked} and answered about {other}");
-            Err(CliError::new(Exit::Failure, message).reason("bad_answer"))
-        }
-    }
-}
-
-/// Sends a transaction and waits as requested. `hash` is the transaction's own, if it is known.
-pub async fn submit(
-    context: &Context,
-    raw: Vec<u8>,
-    wait: WaitFor,
-    hash: Option<Hash>,
-) -> Result<Submitted, CliError> {
-    let options = SubmitOptions {
-        wait: wait.into(),
-        timeout_ms: Some(U64(context.timeout_ms())),
-        min_height: None,
-    };
-    let client = context.waiting_client()?;
-    about(
-        hash,
-        TxApiClient::submit(&client, raw.into(), Some(options)).await?,
-    )
 }
 
 /// Outcome of a transaction, in the format of every sending command. A failed one ends with exit 4.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jsonrpsee::core::client::ClientT as _;
 use jsonrpsee::core::params::ObjectParams;
-use jsonrpsee::http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
+use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
 use serde_json::Value;
+use vibecoin_client::{OperatorError, operator};
 use vibecoin_primitives::{Hash, Height};
 use vibecoin_rpc_api::BlockRef;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
@@ -127,6 +128,16 @@ pub async fn same_block(clients: &[HttpClient], names: &[&str], height: u64) -> 
     Ok(first.filter(|_| all).map(|(_, hash)| hash))
 }
 
+/// The height at which a node has the head of others, whose highest is `highest`; `None` while it is below.
+#[must_use]
+pub fn head_in_common(mine: Option<u64>, highest: Option<u64>) -> Option<u64> {
+    let mine = mine?;
+    match highest {
+        Some(highest) => (mine >= highest).then_some(highest),
+        None => Some(mine),
+    }
+}
+
 /// Number of transactions in the blocks of `from` to `to`; `None` when the node does not return them all.
 pub async fn transactions(client: &HttpClient, from: u64, to: u64) -> Option<u64> {
     let mut sum = 0u64;
@@ -188,18 +199,13 @@ impl Admin {
                 .reason("no_admin")
                 .hint("the key `admin.listen` of its config.toml switches it on"));
         };
-        let mut headers = HeaderMap::new();
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))
-            .map_err(|_| Error::new(Class::Key, format!("the token of {} cannot be sent", node.name)))?;
-        // Excluded from logs.
-        value.set_sensitive(true);
-        headers.insert("authorization", value);
         let url = format!("http://{address}");
-        let client = HttpClientBuilder::new()
-            .request_timeout(ANSWER_WITHIN)
-            .set_headers(headers)
-            .build(&url)
-            .map_err(|error| Error::new(Class::Failure, format!("{url}: {error}")))?;
+        let client = operator(&url, &token, ANSWER_WITHIN).map_err(|error| match error {
+            OperatorError::Token => {
+                Error::new(Class::Key, format!("the token of {} cannot be sent", node.name))
+            }
+            OperatorError::Address(error) => Error::new(Class::Failure, format!("{url}: {error}")),
+        })?;
         Ok(Self {
             name: node.name.clone(),
             client,
@@ -251,5 +257,20 @@ impl Admin {
                 at: None,
             }))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_one_block_behind_is_not_at_the_head() {
+        assert_eq!(head_in_common(Some(6), Some(7)), None);
+        assert_eq!(head_in_common(Some(7), Some(7)), Some(7));
+        // The others have that block; the next one may still be on its way to them.
+        assert_eq!(head_in_common(Some(8), Some(7)), Some(7));
+        assert_eq!(head_in_common(Some(7), None), Some(7), "there is no other");
+        assert_eq!(head_in_common(None, Some(7)), None);
     }
 }

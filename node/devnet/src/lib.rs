@@ -18,18 +18,15 @@
 //! The library prints nothing and parses no command line: progress goes to a [`wait::Reporter`], and the remedy in an
 //! error names commands of `vibecoin`.
 //!
-//! Read in this order: [`error`], [`wait`], [`files`], [`home`] (what the others use); [`dev`], [`scratch`], [`running`] (the
-//! home of one node); [`profile`], [`plan`], [`homes`],
+//! Read in this order: [`error`], [`wait`], [`files`], [`home`] (what the others use); [`profile`], [`plan`], [`homes`],
 //! [`deployment`], [`generate`] (a network and its files); [`folder`], [`process`], [`record`], [`state`], [`ports`],
-//! [`client`], [`readiness`], [`setup`], [`supervisor`], [`partition`], [`addition`] (a devnet).
+//! [`client`], [`readiness`], [`setup`], [`supervisor`], [`partition`], [`addition`] (a devnet). The home of one node is in
+//! [`dev`], [`scratch`] and [`running`], its log in [`logs`].
 
-pub mod dev;
 pub mod error;
 pub mod files;
 pub mod guard;
 pub mod home;
-pub mod running;
-pub mod scratch;
 pub mod settings;
 pub mod wait;
 
@@ -52,6 +49,11 @@ pub mod remains;
 pub mod setup;
 pub mod state;
 pub mod supervisor;
+
+pub mod dev;
+pub mod logs;
+pub mod running;
+pub mod scratch;
 
 #[cfg(test)]
 mod testing;

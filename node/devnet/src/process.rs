@@ -67,6 +67,27 @@ pub fn is_adrift(pid: u32) -> bool {
     folder.to_string_lossy().ends_with(" (deleted)") && !folder.exists()
 }
 
+/// Processor time that a process has used, user and system.
+#[must_use]
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    // The unit of these fields, USER_HZ, is 100 on every machine that Linux runs Rust on.
+    const TICK_MS: u64 = 10;
+    let fields = stat(pid)?;
+    let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Duration::from_millis(
+        ticks(11)?.saturating_add(ticks(12)?).saturating_mul(TICK_MS),
+    ))
+}
+
+/// Resident memory of a process, in bytes.
+#[must_use]
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib.saturating_mul(1024))
+}
+
 /// Sends a signal to a process if it is the one with this start time. The kernel's handle of the process is
 /// taken before its start time is checked, so no other process can receive the signal.
 pub fn signal(pid: u32, started: u64, signal: Signal) -> bool {
@@ -264,6 +285,7 @@ mod tests {
         let (pid, started) = (child.id(), started_at(child.id()).unwrap());
         assert!(!signal(pid, started.wrapping_add(1), Signal::KILL));
         assert_eq!(started_at(pid), Some(started));
+        assert!(cpu_time(pid).is_some() && resident_bytes(pid).is_some());
         assert_eq!(
             stop(&[(pid, started)], Duration::from_secs(60), Reporter::SILENT).unwrap(),
             [Ended::Cleanly]

@@ -220,7 +220,7 @@ pub async fn at_head(
         let theirs = client::heads(&clients).await;
         let mine = client::heads(&own).await.into_iter().flatten().next();
         let highest = theirs.iter().flatten().map(|head| head.height).max();
-        if let Some(height) = reached(mine.map(|head| head.height), highest) {
+        if let Some(height) = client::head_in_common(mine.map(|head| head.height), highest) {
             // The nodes to compare: this one, and every other that has the block.
             let mut all = own.to_vec();
             let mut names = vec![node.name.as_str()];
@@ -261,33 +261,10 @@ pub async fn at_head(
     }
 }
 
-/// The height at which a node has the head of others, whose highest is `highest`; `None` while it is below.
-fn reached(mine: Option<u64>, highest: Option<u64>) -> Option<u64> {
-    let mine = mine?;
-    match highest {
-        Some(highest) => (mine >= highest).then_some(highest),
-        None => Some(mine),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_node_one_block_behind_is_not_at_the_head() {
-        assert_eq!(reached(Some(6), Some(7)), None);
-        assert_eq!(reached(Some(7), Some(7)), Some(7));
-        // The others have that block; the next one may still be on its way to them.
-        assert_eq!(reached(Some(8), Some(7)), Some(7));
-        assert_eq!(
-            reached(Some(7), None),
-            Some(7),
-            "there is no other to compare with"
-        );
-        assert_eq!(reached(None, Some(7)), None);
-    }
 
     #[test]
     fn the_ready_line_is_found_among_other_lines_and_its_new_fields_may_be_missing() {

@@ -148,7 +148,7 @@ impl NodeKeys {
     /// An error for the home, and [`KeyError::Io`].
     pub fn exists(&self, role: NodeKeyRole) -> Result<bool, KeyError> {
         let path = self.path(role);
-        let (folder, name) = crate::node_key::split(&path)?;
+        let (folder, name) = crate::private::split(&path)?;
         match PrivateDir::open(folder, Closed::ToWriters) {
             Err(KeyError::Missing { .. }) => Ok(false),
             folder => folder?.contains(name),

@@ -1,7 +1,7 @@
 //! Secret keys on disk: encrypted files, mnemonics, imports, developer keys, and the lock of a home.
 //!
 //! The only crate that reads the operating system's randomness for keys, and the only one that handles
-//! passphrases. It does not prevent double signing: that is done by the double-sign guard.
+//! passphrases; [`process`] takes one out of the environment. It does not prevent double signing: that is done by the double-sign guard.
 //!
 //! ```text
 //! <home>/LOCK             HomeLock      held while a process uses the home; holds its PID
@@ -36,6 +36,7 @@ pub mod dev;
 pub mod file;
 pub mod import;
 pub mod private;
+pub mod process;
 
 mod error;
 mod home;

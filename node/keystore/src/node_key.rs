@@ -11,7 +11,7 @@ use vibecoin_primitives::{PublicKey, SecretKey, hex};
 use zeroize::Zeroizing;
 
 use crate::file::KeyFile;
-use crate::private::{Closed, PrivateDir};
+use crate::private::{Closed, PrivateDir, split};
 use crate::{KeyError, NoPassphrase};
 
 /// The name inside a file of an older version.
@@ -59,18 +59,6 @@ pub(crate) fn create(path: &Path, key: &SecretKey) -> Result<(), KeyError> {
     PrivateDir::create(folder, Closed::ToWriters)?
         .change()?
         .write_new(name, line.as_bytes())
-}
-
-pub(crate) fn split(path: &Path) -> Result<(&Path, &str), KeyError> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| KeyError::Kind {
-        path: path.to_owned(),
-        found: "no name of a file",
-        expected: "a path that ends in one",
-    })?;
-    // A path of one part is a file in the working directory.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    Ok((folder.unwrap_or(Path::new(".")), name))
 }
 
 /// Parses the text of a file.

@@ -230,7 +230,7 @@ pub fn create_secret_text(path: &Path, text: &str) -> Result<(), KeyError> {
     if path.symlink_metadata().is_ok() {
         return Err(exists());
     }
-    let (folder, name) = crate::node_key::split(path)?;
+    let (folder, name) = split(path)?;
     // It is named only when it is complete: a process that is killed here leaves no part of a secret under
     // the name.
     let new = folder.join(format!(".{name}.new"));
@@ -375,4 +375,17 @@ const fn name_of(kind: FileType) -> &'static str {
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
         _ => "no regular file",
     }
+}
+
+/// The folder and the name of a file.
+pub(crate) fn split(path: &Path) -> Result<(&Path, &str), KeyError> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| KeyError::Kind {
+        path: path.to_owned(),
+        found: "no name of a file",
+        expected: "a path that ends in one",
+    })?;
+    // A path of one part is a file in the working directory.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok((folder.unwrap_or(Path::new(".")), name))
 }

@@ -18,7 +18,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use vibecoin_tests_e2e::{Devnet, Home, Liar, Node, Ran, binary, number, secret, without_genesis};
@@ -1543,6 +1543,7 @@ fn a_dash_is_stdout_where_a_file_is_written() {
     );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
 #[test]
 fn hints_about_snapshots() {
     let rows = Rows::of("hints_about_snapshots");

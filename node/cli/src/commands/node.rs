@@ -96,7 +96,7 @@ impl NodeArgs {
             )
             .map_err(CliError::of_daemon)?;
         let validator_key = self.validator_key(&paths, &genesis, loaded.config.node.validator)?;
-        crate::secrets::forget();
+        vibecoin_keystore::process::forget();
         self.restore_snapshot(&paths, &loaded.config, &genesis)?;
         if self.dev && !context.globals.quiet {
             banner(&home, &genesis, log_format);

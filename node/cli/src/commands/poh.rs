@@ -54,7 +54,7 @@ impl PohCommand {
                 })
             }
             Self::Bench => {
-                crate::secrets::allow_measurements();
+                vibecoin_keystore::process::allow_measurements();
                 PohArgs::default().run()
             }
         }

@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
-use vibecoin_client::{build, sign};
+use vibecoin_client::{about, build, sign};
 use vibecoin_primitives::limits::TRANSACTION_BYTES_MAX;
-use vibecoin_primitives::{
-    Address, AddressPrefix, Amount, Hash, Height, Nonce, Operation, Transaction, TransactionBody, decode, hex,
-};
+use vibecoin_primitives::{Address, AddressPrefix, Amount, Hash, Operation, Transaction, decode, hex};
 use vibecoin_rpc_api::methods::{ChainApiClient as _, TxApiClient as _};
-use vibecoin_rpc_api::views::{AtOptions, OperationView, TransactionView, UnsignedTransaction, WaitOptions};
-use vibecoin_rpc_api::{AddressText, Text as _, U64};
+use vibecoin_rpc_api::views::{AtOptions, TransactionView, UnsignedTransaction, WaitOptions};
+use vibecoin_rpc_api::{Text as _, U64};
 
 use crate::addresses::recipient;
 use crate::at::At;
@@ -24,7 +22,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::sending::{Hex, WaitFor, about, expect_final, payment, report, submit};
+use crate::sending::{Hex, WaitFor, expect_final, payment, report};
 use crate::signer;
 
 const EXAMPLES: &str = "\
@@ -147,7 +145,7 @@ impl TxCommand {
                         recipient(context, to, &chain.prefix, Hex::of_flag(allow_hex))
                     })?;
                     let body = build(&client, &chain, sender, operations, choices.into()).await?;
-                    Ok(unsigned(&body, chain.prefix))
+                    Ok(UnsignedTransaction::new(&body, chain.prefix))
                 })?;
                 let json = json!(unsigned);
                 match files::named_out(out) {
@@ -171,29 +169,24 @@ impl TxCommand {
             Self::Show { hash } => {
                 let found = call(context, &hash, async |client, hash| {
                     let found = client.get(hash.into()).await?;
-                    found.map(|found| about(Some(hash), found)).transpose()
+                    Ok(found.map(|found| about(Some(hash), found)).transpose()?)
                 })?;
                 found.map(Answer::new).ok_or_else(|| unknown(&hash))
             }
             Self::Wait { hash } => {
-                let timeout_ms = U64(context
-                    .globals
-                    .timeout
-                    .saturating_mul(1000)
-                    .min(vibecoin_rpc_api::views::TIMEOUT_MS_MAX));
                 let options = WaitOptions {
-                    timeout_ms: Some(timeout_ms),
+                    timeout_ms: Some(U64(context.timeout_ms())),
                 };
                 expect_final(context, &Hash::from_text(&hash)?);
                 let submitted = call(context, &hash, async |_, hash| {
                     answers(context).await?;
                     let client = context.waiting_client()?;
-                    about(Some(hash), client.wait(hash.into(), Some(options)).await?)
+                    Ok(about(Some(hash), client.wait(hash.into(), Some(options)).await?)?)
                 })?;
                 Ok(report(&submitted, None))
             }
             Self::Status { hash } => Ok(Answer::new(call(context, &hash, async |client, hash| {
-                about(Some(hash), client.get_status(hash.into()).await?)
+                Ok(about(Some(hash), client.get_status(hash.into()).await?)?)
             })?)),
             Self::Decode { raw } => decode_raw(context, raw_bytes(&raw)?),
             Self::Simulate { raw, at } => simulate(context, &raw, &at),
@@ -221,7 +214,8 @@ fn send(context: &Context, raw: &str, wait: WaitFor) -> Result<Answer, CliError>
     let hash = sent.and_then(|sent| sent.hash);
     let outcome = context.wait(async {
         answers(context).await?;
-        let submitted = submit(context, raw, wait, hash).await?;
+        let waiting = context.waiting_client()?;
+        let submitted = vibecoin_client::submit(&waiting, raw, wait.into(), hash, context.timeout()).await?;
         Ok(report(&submitted, fee))
     });
     outcome.map_err(|error| match (sent, sender) {
@@ -305,20 +299,6 @@ fn operations(
     Ok(operations)
 }
 
-fn unsigned(body: &TransactionBody, prefix: AddressPrefix) -> UnsignedTransaction {
-    UnsignedTransaction {
-        sender: AddressText::new(Address(body.sender.0), prefix).into(),
-        nonce: body.nonce.into(),
-        fee: body.fee.into(),
-        valid_until: body.valid_until.into(),
-        operations: body
-            .operations
-            .iter()
-            .map(|operation| OperationView::new(operation, prefix))
-            .collect(),
-    }
-}
-
 fn written(path: &Path, text: &str, force: bool) -> Result<Answer, CliError> {
     files::write_out(path, text, force)?;
     Ok(Answer::new(json!({ "file": path })).text(format!("wrote {}", path.display())))
@@ -341,31 +321,17 @@ fn sign_file(
     })?;
     let (genesis, prefix) = chain_of(context, genesis_hash)?;
     let key = signer::load(context, key, passphrase)?;
-    let sender = unsigned.sender.get()?.on(&prefix)?;
-    if sender.public_key() != key.public_key() {
+    let body = unsigned.body(&genesis, &prefix)?;
+    if body.sender != key.public_key() {
         let message = format!(
             "the transaction is of {}, the key is {}",
-            sender.to_text(&prefix),
+            Address(body.sender.0).to_text(&prefix),
             Address::from(key.public_key()).to_text(&prefix)
         );
         return Err(CliError::usage(message).hint(
             "name the key of the sender with --key; `vibecoin keys list` shows them with their addresses",
         ));
     }
-    let operations = unsigned
-        .operations
-        .get("operations")?
-        .into_iter()
-        .map(|operation| operation.get(&prefix))
-        .collect::<Result<_, _>>()?;
-    let body = TransactionBody {
-        chain: genesis.prefix(),
-        sender: key.public_key(),
-        nonce: Nonce(unsigned.nonce.0),
-        fee: Amount(unsigned.fee.0),
-        valid_until: Height(unsigned.valid_until.0),
-        operations,
-    };
     let (hash, raw) = sign(body, &genesis, &key);
     let raw = hex::encode(&raw);
     match out {

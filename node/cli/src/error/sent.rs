@@ -1,6 +1,7 @@
 //! The transaction that an error concerns.
 
 use serde_json::{Value, json};
+use vibecoin_client::{NotProven, OtherAnswer, PayError, Payment, SubmitError, Unproven};
 use vibecoin_primitives::{Hash, Height, Nonce, TransactionBody};
 use vibecoin_rpc_api::{Code, Text as _};
 
@@ -76,4 +77,138 @@ pub fn lookup_hint(hash: Hash) -> String {
         "ask with `vibecoin tx status {}`, also at another node, before you pay again",
         hash.to_text()
     )
+}
+
+impl From<Payment> for Sent {
+    fn from(payment: Payment) -> Self {
+        Self {
+            hash: Some(payment.hash),
+            nonce: payment.nonce,
+            valid_until: payment.valid_until,
+        }
+    }
+}
+
+impl From<OtherAnswer> for CliError {
+    fn from(error: OtherAnswer) -> Self {
+        Self::new(Exit::Failure, error.to_string()).reason("bad_answer")
+    }
+}
+
+impl From<SubmitError> for CliError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Rpc(error) => error.into(),
+            SubmitError::OtherAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<PayError> for CliError {
+    fn from(error: PayError) -> Self {
+        match error {
+            PayError::Rpc(error) => error.into(),
+            PayError::Build(error) => error.into(),
+            PayError::OtherAnswer(error) => error.into(),
+            PayError::Known => Self::new(Exit::Rejected, format!("{error}; nothing was sent"))
+                .reason("known_payment")
+                .hint("another --url names another node"),
+            PayError::Sent(sent) => Sent::from(sent.payment).named_in(sent.cause.into()),
+            PayError::Unproven(found) => unproven(*found),
+            PayError::Overtaken(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<Unproven> for CliError {
+    fn from(error: Unproven) -> Self {
+        let message = error.to_string();
+        match error {
+            Unproven::NoTrust => Self::unverified(message).hint(
+                "`vibecoin init --genesis FILE` gives the home the chain's genesis file, with which it is proven",
+            ),
+            Unproven::Timeout => Self::new(Exit::Timeout, message),
+            Unproven::Rpc(error) => error.into(),
+            Unproven::BadProof(_) | Unproven::NotFound => Self::unverified(message),
+        }
+    }
+}
+
+/// The error of a refusal without proof: identifies the signed transaction, since it may still be included.
+fn unproven(found: NotProven) -> CliError {
+    let (refusal, why) = (CliError::from(found.refusal), CliError::from(found.why));
+    let message = format!(
+        "the node refuses the payment ({}), but does not prove that another one has its nonce: {}; no second payment was made",
+        refusal.reason, why.message
+    );
+    let look = lookup_hint(found.payment.hash);
+    let hint = why
+        .hint
+        .map_or_else(|| look.clone(), |hint| format!("{look}; {hint}"));
+    let error = CliError::new(Exit::Rejected, message)
+        .reason("unproven_refusal")
+        .hint(hint)
+        .data(json!({ "refusal": refusal.reason }));
+    Sent::from(found.payment).named_in(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonrpsee::core::client::Error as ClientError;
+    use jsonrpsee::types::ErrorObjectOwned;
+    use vibecoin_client::AfterSending;
+    use vibecoin_primitives::{Address, Amount};
+    use vibecoin_rpc_api::ApiError;
+
+    use super::*;
+
+    #[test]
+    fn a_payment_that_may_still_be_included_is_named() {
+        let payment = Payment {
+            sender: Address([1; 32]),
+            nonce: Nonce(3),
+            seen: Height(5),
+            valid_until: Height(9),
+            hash: Hash([2; 32]),
+            fee: Amount(7),
+        };
+        let refused = |code| {
+            let error = ErrorObjectOwned::from(ApiError::new(code, "x"));
+            SubmitError::Rpc(ClientError::Call(error))
+        };
+        let hash = payment.hash.to_text();
+        let unproven = CliError::from(PayError::Unproven(Box::new(NotProven {
+            payment,
+            refusal: refused(Code::NonceTooLow),
+            why: Unproven::NoTrust,
+        })));
+        assert_eq!(
+            (unproven.exit, unproven.reason.as_str()),
+            (Exit::Rejected, "unproven_refusal")
+        );
+        assert!(
+            unproven.message.contains("(nonce_too_low)"),
+            "{}",
+            unproven.message
+        );
+        assert_eq!(unproven.sent, Some(Box::new(Sent::from(payment))));
+        let hint = unproven.hint.unwrap_or_default();
+        assert!(
+            hint.contains(&format!("`vibecoin tx status {hash}`")) && hint.contains("init --genesis FILE"),
+            "{hint}"
+        );
+        let late = CliError::from(PayError::Sent(Box::new(AfterSending {
+            payment,
+            cause: refused(Code::Timeout),
+        })));
+        assert_eq!((late.exit, late.sent), (Exit::Timeout, unproven.sent));
+        let hint = late.hint.unwrap_or_default();
+        assert!(hint.contains(&format!("`vibecoin tx wait {hash}`")), "{hint}");
+        let known = CliError::from(PayError::Known);
+        assert_eq!(
+            (known.exit, known.reason.as_str(), known.sent),
+            (Exit::Rejected, "known_payment", None)
+        );
+        assert!(known.message.ends_with("nothing was sent"), "{}", known.message);
+    }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use vibecoin_primitives::limits::OPERATIONS_MAX;
-use vibecoin_primitives::{Address, AddressPrefix, Hash, Height, Outcome, Receipt, Signature, Transaction};
+use vibecoin_primitives::{
+    Address, AddressPrefix, Hash, Height, Outcome, Receipt, Signature, Transaction, TransactionBody,
+};
 
 use super::{Context, OperationView};
 use crate::error::ApiError;
@@ -23,6 +25,41 @@ pub struct UnsignedTransaction {
     pub valid_until: U64,
     /// The operations, one or more.
     pub operations: AtMost<OperationView, OPERATIONS_MAX>,
+}
+
+impl UnsignedTransaction {
+    /// The view of a body, with addresses in this notation.
+    #[must_use]
+    pub fn new(body: &TransactionBody, prefix: AddressPrefix) -> Self {
+        let operations = body.operations.iter();
+        Self {
+            sender: AddressText::new(Address(body.sender.0), prefix).into(),
+            nonce: body.nonce.into(),
+            fee: body.fee.into(),
+            valid_until: body.valid_until.into(),
+            operations: operations
+                .map(|operation| OperationView::new(operation, prefix))
+                .collect(),
+        }
+    }
+
+    /// Converts the view to the body of a transaction on the chain with this genesis hash and prefix.
+    ///
+    /// # Errors
+    /// 1000 and 1001 for texts that are malformed or of another network, 1402 for too many operations.
+    pub fn body(self, genesis: &Hash, prefix: &AddressPrefix) -> Result<TransactionBody, ApiError> {
+        let operations = self.operations.get("operations")?.into_iter();
+        Ok(TransactionBody {
+            chain: genesis.prefix(),
+            sender: self.sender.get()?.on(prefix)?.public_key(),
+            nonce: self.nonce.into(),
+            fee: self.fee.into(),
+            valid_until: self.valid_until.into(),
+            operations: operations
+                .map(|operation| operation.get(prefix))
+                .collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 /// A signed transaction.

@@ -220,19 +220,7 @@ impl<B: Backend> Rpc<B> {
 
     fn unsigned(&self, unsigned: UnsignedTransaction) -> Result<TransactionBody, ApiError> {
         let facts = self.backend.facts();
-        let operations = unsigned
-            .operations
-            .get("operations")?
-            .into_iter()
-            .map(|operation| operation.get(&facts.prefix));
-        let body = TransactionBody {
-            chain: facts.genesis.prefix(),
-            sender: self.address(unsigned.sender)?.public_key(),
-            nonce: unsigned.nonce.into(),
-            fee: unsigned.fee.into(),
-            valid_until: unsigned.valid_until.into(),
-            operations: operations.collect::<Result<_, _>>()?,
-        };
+        let body = unsigned.body(&facts.genesis, &facts.prefix)?;
         let longest = body.operations.iter().map(slot_value_len).max().unwrap_or(0);
         at_most(
             "bytes of a slot's value",

@@ -45,7 +45,7 @@ impl BenchCommand {
     /// The error that stopped the measurement.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         // A user who measures may also profile; the keys of a measurement have no value.
-        crate::secrets::allow_measurements();
+        vibecoin_keystore::process::allow_measurements();
         match self {
             Self::State(args) => args.run(),
             Self::Poh(args) => args.run(),

@@ -12,9 +12,9 @@ use std::time::Duration;
 use clap::Parser as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vibecoin_devnet::{ports, process};
 use vibecoin_devnet::state::{Devnet, State};
 use vibecoin_devnet::wait::Reporter;
+use vibecoin_devnet::{ports, process};
 
 use super::*;
 use crate::devnet_hints::{gone_hint, restart_hint};

@@ -18,8 +18,10 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::MemfdFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
-use vibecoin_keystore::{KeyError, PASSPHRASE_BYTES_MAX, Passphrase};
 use zeroize::Zeroizing;
+
+use crate::error::KeyError;
+use crate::passphrase::{PASSPHRASE_BYTES_MAX, Passphrase};
 
 /// The environment variable that may hold a passphrase.
 pub const VARIABLE: &str = "VIBECOIN_PASSWORD";
@@ -37,15 +39,17 @@ fn given(found: Option<Given>) {
 }
 
 /// Protects the process, first of all in `main`, while there is one thread. Returns in a new program image
-/// when there was a passphrase in the environment.
-pub fn shut() {
+/// when there was a passphrase in the environment, or with a warning when that could not be started.
+#[must_use]
+pub fn shut() -> Option<String> {
     forbid_dumps();
+    let mut warning = None;
     if let Some(text) = std::env::var_os(VARIABLE) {
         let text = Zeroizing::new(text.into_vec());
         if !text.is_empty()
             && let Err(error) = start_without(&text)
         {
-            crate::output::note(&format!(
+            warning = Some(format!(
                 "warning: {VARIABLE} stays in the environment of this process: {error}; use --password-file"
             ));
         }
@@ -53,9 +57,11 @@ pub fn shut() {
     } else if let Some(number) = std::env::var_os(HANDED_ON) {
         given(take(&number));
     }
+    warning
 }
 
 /// The passphrase from the environment; `None` when there was none.
+#[must_use]
 pub fn passphrase() -> Option<Result<Passphrase, KeyError>> {
     GIVEN
         .lock()
@@ -65,6 +71,7 @@ pub fn passphrase() -> Option<Result<Passphrase, KeyError>> {
 }
 
 /// Returns true if there was a passphrase in the environment.
+#[must_use]
 pub fn is_given() -> bool {
     let given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     given.is_some()
