@@ -10,11 +10,12 @@
 )]
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use serde_json::json;
-use vibecoin_tests_e2e::{Home, Node};
+use vibecoin_tests_e2e::{Devnet, Home, Node};
 
 /// A configuration that moves every file.
 const MOVED: &str = r#"
@@ -383,4 +384,41 @@ fn a_home_whose_node_does_not_run_is_not_answered_by_another_chain() {
         ran.json["error"]["data"]["url"],
         format!("http://127.0.0.1:{port}")
     );
+}
+
+#[test]
+fn a_devnet_is_not_concerned_with_the_node_at_the_address_of_the_home() {
+    let (net, other) = (Devnet::new(), Home::new());
+    let home = net.scratch();
+    // A home whose node does not run, and a node of another chain at the address that it would have.
+    fs::copy(Home::devnet().file("genesis.toml"), home.file("genesis.toml")).unwrap();
+    let at = |port: &str| fs::write(home.file("config.toml"), format!("[rpc]\nport = {port}\n")).unwrap();
+    let node = Node::dev(&other);
+    at(node.address().rsplit_once(':').unwrap().1);
+    home.run(&["status"]).fails(4, "wrong_chain");
+    for line in [
+        "up -v 1 -n 1",
+        "status",
+        "partition 0/1",
+        "heal",
+        "kill-node 1",
+        "start-node 1",
+        "add-node",
+        "load --secs 1 --tps 10 --accounts 10",
+    ] {
+        let _done = net.run(line).ok();
+    }
+    drop(node);
+    // One that accepts connections and never answers: a command that queries it waits for half a minute.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let asked = || std::iter::from_fn(|| silent.accept().ok()).count();
+    at(&silent.local_addr().unwrap().port().to_string());
+    home.run(&["--timeout", "1", "status"])
+        .fails(6, "request_timeout");
+    assert_ne!(asked(), 0, "connections of `status`");
+    for line in ["status", "stop-node 1", "up"] {
+        let _done = net.run(line).ok();
+    }
+    assert_eq!(asked(), 0, "connections of the commands of the devnet");
 }
