@@ -9,7 +9,7 @@
     clippy::panic
 )]
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
@@ -421,4 +421,30 @@ fn a_devnet_is_not_concerned_with_the_node_at_the_address_of_the_home() {
         let _done = net.run(line).ok();
     }
     assert_eq!(asked(), 0, "connections of the commands of the devnet");
+}
+
+#[test]
+fn the_address_that_a_killed_node_left_is_not_answered_by_another_chain() {
+    let (killed, other) = (Home::devnet(), Home::new());
+    let mut node = Node::start(&killed, &["--validator", "--allow-unencrypted"]);
+    let _status = killed.run(&["status"]).ok();
+    node.kill_now();
+    killed.run(&["status"]).fails(3, "cannot_connect");
+    let left = fs::read_to_string(killed.file("endpoint")).unwrap();
+    assert_eq!(left.trim(), node.url(), "the file that it left");
+    // As if the other node had taken its port.
+    let taken = Node::dev(&other);
+    fs::write(killed.file("endpoint"), taken.url()).unwrap();
+    for command in [&["status"][..], &["block", "list"], &["account", "show", "rich"]] {
+        killed.run(command).fails(4, "wrong_chain");
+    }
+    // Another command may lock the home of a killed node: it is not that node.
+    let lock = File::open(killed.file("LOCK")).unwrap();
+    lock.lock().unwrap();
+    fs::write(killed.file("LOCK"), format!("{}\n", std::process::id())).unwrap();
+    killed.run(&["status"]).fails(4, "wrong_chain");
+    drop((lock, taken));
+    // The next node of the home writes its own address.
+    let _node = Node::start(&killed, &["--validator", "--allow-unencrypted"]);
+    let _status = killed.run(&["status"]).ok();
 }

@@ -5,7 +5,7 @@ use jsonrpsee::http_client::HttpClient;
 use jsonrpsee::ws_client::WsClient;
 use vibecoin_client::Endpoint;
 use vibecoin_config::Paths;
-use vibecoin_devnet::running::ENDPOINT_BYTES_MAX;
+use vibecoin_devnet::running::{ENDPOINT_BYTES_MAX, Running};
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_primitives::Hash;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
@@ -63,9 +63,10 @@ impl Context {
     }
 
     /// Returns true if no node was named and that of the home does not run: another one may answer at its address.
+    /// The file with the address alone is no sign that it runs: it stays when a node is killed.
     fn may_be_anothers(&self) -> bool {
         let home = self.home_if_any().ok().flatten();
-        self.globals.url.is_of_home() && home.is_some_and(|home| !Paths::endpoint_in(home).exists())
+        self.globals.url.is_of_home() && home.is_some_and(|home| Running::on(home).is_none())
     }
 
     /// Refuses a node of another chain than that of the home, where no node was named.
