@@ -371,10 +371,25 @@ fn a_home_whose_node_does_not_run_is_not_answered_by_another_chain() {
     let port = node.address().rsplit_once(':').unwrap().1.to_owned();
     // The address of the home's node, which another one has taken.
     let config = format!("[rpc]\nport = {port}\n");
-    std::fs::write(stopped.file("config.toml"), config).unwrap();
+    fs::write(stopped.file("config.toml"), &config).unwrap();
     for command in [&["status"][..], &["block", "list"], &["account", "show", "rich"]] {
         stopped.run(command).fails(4, "wrong_chain");
     }
+    // A node that listens at every address is asked at loopback, and at the same port.
+    let everywhere = format!("[rpc]\naddr = \"0.0.0.0\"\nport = {port}\n");
+    fs::write(stopped.file("config.toml"), everywhere).unwrap();
+    stopped.run(&["status"]).fails(4, "wrong_chain");
+    // Without a configuration the address is not known, and neither is the genesis file.
+    let refused = format!("[rpc]\nport = {port}\n[node]\ngenesis = 1\n");
+    fs::write(stopped.file("config.toml"), refused).unwrap();
+    for left in [false, true] {
+        if left {
+            fs::write(stopped.file("endpoint"), node.url()).unwrap();
+        }
+        stopped.run(&["status"]).fails(7, "input_file_invalid");
+    }
+    fs::remove_file(stopped.file("endpoint")).unwrap();
+    fs::write(stopped.file("config.toml"), config).unwrap();
     // Named, it may be asked.
     let _status = stopped.run(&["-u", node.url(), "status"]).ok();
     drop(node);
