@@ -1368,6 +1368,11 @@ fn hints_that_lead_on() {
     let hint = rows.hint(&bare(&["--home", text(&dir), "status"]));
     assert_eq!(hint.value("--home"), text(&dir.join("validator-0")));
     let _status = bare(&["--home", text(&dir.join("validator-0")), "status"]).ok();
+    // A home that was in that folder before the devnet was.
+    fs::create_dir(dir.join("keys")).unwrap();
+    fs::set_permissions(dir.join("keys"), Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(bare(&["--home", text(&dir), "keys", "list"]).ok(), json!([]));
+    fs::remove_dir(dir.join("keys")).unwrap();
     let hint = rows.hint(&net.run("partition 0,1/1"));
     assert!(hint.0.contains("first group"), "{}", hint.0);
     let _cut = net.run("partition 0/1").ok();
