@@ -166,20 +166,29 @@ impl Context {
             .min(TIMEOUT_MS_MAX)
     }
 
-    /// Runs a client's future on this thread. While it is pending, the awaited event is reported.
+    /// Runs a future that queries the node at [`Self::url`] on this thread. While it is pending, the awaited event
+    /// is reported.
+    ///
+    /// # Errors
+    /// As [`Self::wait_elsewhere`], and exit 4 for a node of another chain at the address of the home's node.
+    pub fn wait<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+        self.wait_elsewhere(async {
+            self.check_chain().await?;
+            work.await
+        })
+    }
+
+    /// The same for work that queries no node, or one at another address: the chain of the home is not compared.
     ///
     /// # Errors
     /// The errors of the future, or exit 1 when the system cannot create an event loop. When no node answers,
     /// the error names the address.
-    pub fn wait<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    pub fn wait_elsewhere<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot start an event loop: {error}")))?
-            .block_on(self.reported(async {
-                self.check_chain().await?;
-                work.await
-            }))
+            .block_on(self.reported(work))
             .map_err(|error| match self.url() {
                 Ok(url) => error.at(&url, || self.start_hint()).without_password(&url),
                 Err(_) => error,
@@ -252,13 +261,14 @@ impl Context {
         (error.kind() == std::io::ErrorKind::NotFound).then_some(home)
     }
 
-    /// The same for work that reports its own waits, or that follows events.
+    /// The same for work that reports its own waits. It queries other nodes, such as those of a devnet, or compares
+    /// the chain itself (`chain::ask`).
     ///
     /// # Errors
-    /// As [`Self::wait`].
+    /// As [`Self::wait_elsewhere`].
     pub fn wait_unreported<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
         self.awaits(Awaited::Reported);
-        self.wait(work)
+        self.wait_elsewhere(work)
     }
 
     /// From now on the work waits for the node to report `event`, such as "has 0x… in a block"; until

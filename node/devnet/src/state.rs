@@ -65,9 +65,7 @@ impl Devnet {
     }
 
     fn read(dir: &Path) -> Result<Self, Error> {
-        let dir = std::path::absolute(dir).map_err(Error::file("find", dir))?;
-        // The resolved path, without `..` and links, if it exists.
-        let dir = dir.canonicalize().unwrap_or(dir);
+        let dir = resolved(dir)?;
         let path = dir.join(STATE_FILE);
         let state = if path.exists() {
             Some(State::read(&path, &dir)?)
@@ -293,6 +291,12 @@ impl Devnet {
     }
 }
 
+/// The absolute path of a folder, and without `..` and links if it exists.
+fn resolved(dir: &Path) -> Result<PathBuf, Error> {
+    let dir = std::path::absolute(dir).map_err(Error::file("find", dir))?;
+    Ok(dir.canonicalize().unwrap_or(dir))
+}
+
 fn nothing(dir: &Path) -> Error {
     let error = Error::new(
         Class::NotFound,
@@ -329,9 +333,9 @@ pub(crate) fn above(dir: &Path) -> Option<PathBuf> {
 /// Refuses a folder or a file inside the folder of a devnet: no other devnet is made there.
 ///
 /// # Errors
-/// It is one.
+/// It is one, or its path cannot be found.
 pub fn refuse_inside(dir: &Path) -> Result<(), Error> {
-    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let dir = resolved(dir)?;
     match around(&dir).filter(|_| !dir.join(STATE_FILE).exists()) {
         None => Ok(()),
         Some(net) => Err(Error::usage(format!(

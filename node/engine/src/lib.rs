@@ -61,3 +61,4 @@ pub use node::{Node, NodeOptions, Ready, run};
 pub use open::{Inspected, inspect};
 pub use signals::catch_signals;
 pub use vibecoin_execution::is_contained;
+pub use vibecoin_rpc_server::reachable;

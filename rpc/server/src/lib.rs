@@ -60,4 +60,5 @@ mod work;
 pub use access::AdminToken;
 pub use building::BUILDING_BYTES_MAX;
 pub use config::{Config, Rate};
+pub use listener::reachable;
 pub use server::RpcServer;

@@ -58,7 +58,8 @@ pub(crate) struct LocalAddress(pub(crate) IpAddr);
 
 /// Address at which programs of this machine reach a listener. One that listens at all addresses listens
 /// at loopback, too, and "all" is not an address to connect to, nor one to name in `Host`.
-pub(crate) fn reachable(listener: SocketAddr) -> SocketAddr {
+#[must_use]
+pub fn reachable(listener: SocketAddr) -> SocketAddr {
     let ip = match listener.ip().to_canonical() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         // A machine can listen at `::` and have no IPv6 address at all.

@@ -34,9 +34,6 @@ mod bmi2;
 #[cfg(target_arch = "x86_64")]
 mod rows;
 
-#[cfg(test)]
-mod tests;
-
 /// A method of walking many chains. A value exists only if this machine can run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel(Kind);
@@ -259,3 +256,6 @@ pub(crate) mod tally {
         HASHES.with(Cell::get)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1343,6 +1343,9 @@ fn hints_that_lead_on() {
     let hint = rows.hint(&bare(&["--home", text(&second), "keys", "show", "faucet"]));
     let listed = String::from_utf8(hint.follow("keys list", &[]).stdout).unwrap();
     assert!(listed.contains("faucet "), "{listed}");
+    // A home that is named from within.
+    let hint = rows.hint(&bare_in(&second, &["--home", ".", "keys", "show", "faucet"]));
+    assert_eq!(hint.value("--home"), text(&dir.join("validator-0")));
     for inside in [&second, &dir.join("devnet.json")] {
         let refused = rows.hint(&bare(&["devnet", "--dir", text(inside), "up"]));
         assert_eq!(refused.value("--dir"), text(&dir));
@@ -1351,10 +1354,25 @@ fn hints_that_lead_on() {
         assert_eq!(empty.value("--dir"), text(&dir));
         let _status = bare(&["devnet", "--dir", text(&dir), "status"]).ok();
     }
+    // As it is typed in that folder.
+    let refused = rows.hint(&bare_in(&dir, &["devnet", "up"]));
+    assert_eq!(refused.value("--dir"), text(&dir));
+    let inside = format!(
+        "{} is part of the devnet in {}\n",
+        text(&dir.join(".devnet")),
+        text(&dir)
+    );
+    assert!(refused.0.starts_with(&inside), "{}", refused.0);
+    assert!(!dir.join(".devnet").exists(), "a refusal leaves nothing behind");
     assert!(!second.join("lock").exists(), "a refusal leaves nothing behind");
     let hint = rows.hint(&bare(&["--home", text(&dir), "status"]));
     assert_eq!(hint.value("--home"), text(&dir.join("validator-0")));
     let _status = bare(&["--home", text(&dir.join("validator-0")), "status"]).ok();
+    // A home that was in that folder before the devnet was.
+    fs::create_dir(dir.join("keys")).unwrap();
+    fs::set_permissions(dir.join("keys"), Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(bare(&["--home", text(&dir), "keys", "list"]).ok(), json!([]));
+    fs::remove_dir(dir.join("keys")).unwrap();
     let hint = rows.hint(&net.run("partition 0,1/1"));
     assert!(hint.0.contains("first group"), "{}", hint.0);
     let _cut = net.run("partition 0/1").ok();

@@ -9,12 +9,13 @@
     clippy::panic
 )]
 
-use std::fs;
+use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use serde_json::json;
-use vibecoin_tests_e2e::{Home, Node};
+use vibecoin_tests_e2e::{Devnet, Home, Node};
 
 /// A configuration that moves every file.
 const MOVED: &str = r#"
@@ -370,10 +371,25 @@ fn a_home_whose_node_does_not_run_is_not_answered_by_another_chain() {
     let port = node.address().rsplit_once(':').unwrap().1.to_owned();
     // The address of the home's node, which another one has taken.
     let config = format!("[rpc]\nport = {port}\n");
-    std::fs::write(stopped.file("config.toml"), config).unwrap();
+    fs::write(stopped.file("config.toml"), &config).unwrap();
     for command in [&["status"][..], &["block", "list"], &["account", "show", "rich"]] {
         stopped.run(command).fails(4, "wrong_chain");
     }
+    // A node that listens at every address is asked at loopback, and at the same port.
+    let everywhere = format!("[rpc]\naddr = \"0.0.0.0\"\nport = {port}\n");
+    fs::write(stopped.file("config.toml"), everywhere).unwrap();
+    stopped.run(&["status"]).fails(4, "wrong_chain");
+    // Without a configuration the address is not known, and neither is the genesis file.
+    let refused = format!("[rpc]\nport = {port}\n[node]\ngenesis = 1\n");
+    fs::write(stopped.file("config.toml"), refused).unwrap();
+    for left in [false, true] {
+        if left {
+            fs::write(stopped.file("endpoint"), node.url()).unwrap();
+        }
+        stopped.run(&["status"]).fails(7, "input_file_invalid");
+    }
+    fs::remove_file(stopped.file("endpoint")).unwrap();
+    fs::write(stopped.file("config.toml"), config).unwrap();
     // Named, it may be asked.
     let _status = stopped.run(&["-u", node.url(), "status"]).ok();
     drop(node);
@@ -383,4 +399,67 @@ fn a_home_whose_node_does_not_run_is_not_answered_by_another_chain() {
         ran.json["error"]["data"]["url"],
         format!("http://127.0.0.1:{port}")
     );
+}
+
+#[test]
+fn a_devnet_is_not_concerned_with_the_node_at_the_address_of_the_home() {
+    let (net, other) = (Devnet::new(), Home::new());
+    let home = net.scratch();
+    // A home whose node does not run, and a node of another chain at the address that it would have.
+    fs::copy(Home::devnet().file("genesis.toml"), home.file("genesis.toml")).unwrap();
+    let at = |port: &str| fs::write(home.file("config.toml"), format!("[rpc]\nport = {port}\n")).unwrap();
+    let node = Node::dev(&other);
+    at(node.address().rsplit_once(':').unwrap().1);
+    home.run(&["status"]).fails(4, "wrong_chain");
+    for line in [
+        "up -v 1 -n 1",
+        "status",
+        "partition 0/1",
+        "heal",
+        "kill-node 1",
+        "start-node 1",
+        "add-node",
+        "load --secs 1 --tps 10 --accounts 10",
+    ] {
+        let _done = net.run(line).ok();
+    }
+    drop(node);
+    // One that accepts connections and never answers: a command that queries it waits for half a minute.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let asked = || std::iter::from_fn(|| silent.accept().ok()).count();
+    at(&silent.local_addr().unwrap().port().to_string());
+    home.run(&["--timeout", "1", "status"])
+        .fails(6, "request_timeout");
+    assert_ne!(asked(), 0, "connections of `status`");
+    for line in ["status", "stop-node 1", "up"] {
+        let _done = net.run(line).ok();
+    }
+    assert_eq!(asked(), 0, "connections of the commands of the devnet");
+}
+
+#[test]
+fn the_address_that_a_killed_node_left_is_not_answered_by_another_chain() {
+    let (killed, other) = (Home::devnet(), Home::new());
+    let mut node = Node::start(&killed, &["--validator", "--allow-unencrypted"]);
+    let _status = killed.run(&["status"]).ok();
+    node.kill_now();
+    killed.run(&["status"]).fails(3, "cannot_connect");
+    let left = fs::read_to_string(killed.file("endpoint")).unwrap();
+    assert_eq!(left.trim(), node.url(), "the file that it left");
+    // As if the other node had taken its port.
+    let taken = Node::dev(&other);
+    fs::write(killed.file("endpoint"), taken.url()).unwrap();
+    for command in [&["status"][..], &["block", "list"], &["account", "show", "rich"]] {
+        killed.run(command).fails(4, "wrong_chain");
+    }
+    // Another command may lock the home of a killed node: it is not that node.
+    let lock = File::open(killed.file("LOCK")).unwrap();
+    lock.lock().unwrap();
+    fs::write(killed.file("LOCK"), format!("{}\n", std::process::id())).unwrap();
+    killed.run(&["status"]).fails(4, "wrong_chain");
+    drop((lock, taken));
+    // The next node of the home writes its own address.
+    let _node = Node::start(&killed, &["--validator", "--allow-unencrypted"]);
+    let _status = killed.run(&["status"]).ok();
 }

@@ -336,6 +336,69 @@ fn a_usage_error_behind_a_script_names_the_script() {
     }
 }
 
+/// The scripts that users start, in all folders.
+fn started() -> Vec<PathBuf> {
+    let folders = [scripts(), scripts().join("reliability")];
+    let entries = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let is_started = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".sh") && !["prelude.sh", "native.sh"].contains(&&*name)
+    };
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(is_started)
+        .collect()
+}
+
+#[test]
+fn every_script_is_read_by_bash_and_not_in_posix_mode_whatever_starts_it() {
+    let all = started();
+    let first = |path: &PathBuf| {
+        let source = std::fs::read_to_string(path).unwrap();
+        source.lines().take(3).collect::<Vec<_>>().join("\n")
+    };
+    let beginning = first(&all[0]);
+    for path in &all {
+        assert_eq!(first(path), beginning, "{}", path.display());
+    }
+    // That beginning, in a script that reports its mode. In POSIX mode `errexit` ends the substitution.
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("x.sh");
+    let body = "set -e\nread -r _ < <(echo process)\necho \"$(false; echo \"$# $2\")\"\n";
+    std::fs::write(&script, format!("{beginning}\n{body}")).unwrap();
+    let bash = text(&shell("type -P bash", folder.path(), &[]).stdout);
+    let sh = folder.path().join("sh");
+    symlink(bash.trim_end(), &sh).unwrap();
+    for (program, options) in [
+        ("bash", &[][..]),
+        ("sh", &[]),
+        (sh.to_str().unwrap(), &[]),
+        ("bash", &["--posix"]),
+    ] {
+        for variable in [
+            None,
+            Some(("POSIXLY_CORRECT", "1")),
+            Some(("POSIX_PEDANTIC", "1")),
+            Some(("SHELLOPTS", "braceexpand:posix")),
+        ] {
+            let mut command = Command::new(program);
+            command
+                .args(options)
+                .arg(&script)
+                .args(["a", "b c"])
+                .envs(variable);
+            let ran = command.output().unwrap();
+            assert_eq!(
+                text(&ran.stdout),
+                "2 b c\n",
+                "{program} {options:?} {variable:?}: {ran:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_script_has_the_prelude_and_help_without_anything_else() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,11 +1,14 @@
 //! The address of the node that a command asks, and clients of that node.
 
+use std::net::SocketAddr;
+
 use jsonrpsee::core::client::Error as ClientError;
 use jsonrpsee::http_client::HttpClient;
 use jsonrpsee::ws_client::WsClient;
 use vibecoin_client::Endpoint;
 use vibecoin_config::Paths;
-use vibecoin_devnet::running::ENDPOINT_BYTES_MAX;
+use vibecoin_devnet::running::{ENDPOINT_BYTES_MAX, Running};
+use vibecoin_engine::reachable;
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_primitives::Hash;
 use vibecoin_rpc_api::methods::ChainApiClient as _;
@@ -23,10 +26,11 @@ const LOCAL_HOST: &str = "127.0.0.1";
 const LOCAL_PORT: u16 = 8545;
 
 impl Context {
-    /// The node's address: as given, or from the endpoint file of the home's node.
+    /// The node's address: as given, from the endpoint file of the home's node, or from its configuration.
     ///
     /// # Errors
-    /// Exit 2 for a home that is not a directory; the fault of the endpoint file of the home's node.
+    /// Exit 2 for a home that is not a directory; the fault of the endpoint file of the home's node, or of its
+    /// configuration if there is no such file.
     pub fn url(&self) -> Result<NodeUrl, CliError> {
         if !self.globals.url.is_of_home() {
             return Ok(self.globals.url.clone());
@@ -37,7 +41,7 @@ impl Context {
         let path = Paths::endpoint_in(home);
         let text = match files::read_text(&path, ENDPOINT_BYTES_MAX) {
             Ok(text) => text,
-            Err(error) if error.exit == Exit::NotFound => return Ok(self.configured_url()),
+            Err(error) if error.exit == Exit::NotFound => return self.configured_url(),
             Err(error) => return Err(error),
         };
         Some(text.trim())
@@ -52,26 +56,33 @@ impl Context {
 
     /// The address that the node of a named home would listen on, while it does not run. The default home has none:
     /// without a home the node at the usual address is asked.
-    fn configured_url(&self) -> NodeUrl {
-        let config = self.globals.home.as_ref().and_then(|_| self.config().ok());
-        match config.map(|config| (config.rpc.addr, config.rpc.port)) {
-            Some((addr, port)) if port != 0 && !addr.is_unspecified() => {
-                NodeUrl::from(format!("http://{}", std::net::SocketAddr::new(addr, port)).as_str())
-            }
-            _ => LOCAL_URL.into(),
+    fn configured_url(&self) -> Result<NodeUrl, CliError> {
+        if self.globals.home.is_none() {
+            return Ok(LOCAL_URL.into());
         }
+        let rpc = self.config()?.rpc;
+        Ok(match rpc.port {
+            // It takes any port that is free.
+            0 => LOCAL_URL.into(),
+            port => format!("http://{}", reachable(SocketAddr::new(rpc.addr, port))).into(),
+        })
     }
 
     /// Returns true if no node was named and that of the home does not run: another one may answer at its address.
+    /// The file with the address alone is no sign that it runs: it stays when a node is killed.
     fn may_be_anothers(&self) -> bool {
         let home = self.home_if_any().ok().flatten();
-        self.globals.url.is_of_home() && home.is_some_and(|home| !Paths::endpoint_in(home).exists())
+        self.globals.url.is_of_home() && home.is_some_and(|home| Running::on(home).is_none())
     }
 
     /// Refuses a node of another chain than that of the home, where no node was named.
     pub(super) async fn check_chain(&self) -> Result<(), CliError> {
         if !self.may_be_anothers() {
             return Ok(());
+        }
+        if self.globals.home.is_some() {
+            // It names the genesis file.
+            let _names_it = self.config()?;
         }
         // A fault of the genesis file is reported by the commands that need it.
         let (Ok(Some(own)), Ok(client)) = (self.built_genesis(), self.client()) else {
@@ -219,6 +230,40 @@ mod tests {
             .and_then(|globals| Context::new(globals).client().err());
         let refused = refused.map(|error| (error.exit, error.hint));
         assert_eq!(refused, Some((Exit::Usage, Some(URL_FORM.to_owned()))));
+    }
+
+    #[test]
+    fn a_home_whose_node_does_not_run_is_asked_at_the_address_that_the_node_would_write()
+    -> std::io::Result<()> {
+        use clap::Parser as _;
+        let home = tempfile::tempdir()?;
+        let url = |config: &str| -> std::io::Result<_> {
+            std::fs::write(Paths::config_in(home.path()), config)?;
+            let line: [&std::ffi::OsStr; 4] = [
+                "vibecoin".as_ref(),
+                "--home".as_ref(),
+                home.path().as_os_str(),
+                "status".as_ref(),
+            ];
+            let arguments =
+                crate::commands::Arguments::try_parse_from(line).map_err(std::io::Error::other)?;
+            let url = Context::new(arguments.globals).url();
+            Ok(url.map(|url| url.to_string()).map_err(|error| error.exit))
+        };
+        let at = |url: &str| Ok::<_, Exit>(url.to_owned());
+        assert_eq!(url("")?, at(LOCAL_URL));
+        assert_eq!(url("[rpc]\nport = 9000\n")?, at("http://127.0.0.1:9000"));
+        // It listens at every address, and the one of this machine that always works is written.
+        let everywhere = url("[rpc]\naddr = \"0.0.0.0\"\nport = 9000\n")?;
+        assert_eq!(everywhere, at("http://127.0.0.1:9000"));
+        let version_6 = url("[rpc]\naddr = \"::1\"\nport = 9000\n")?;
+        assert_eq!(version_6, at("http://[::1]:9000"));
+        assert_eq!(url("[rpc]\nport = 0\n")?, at(LOCAL_URL), "none is known");
+        assert_eq!(url("[rpc]\nprot = 9000\n")?, Err(Exit::InvalidFile));
+        // The file that a node left has it, whatever the configuration is now.
+        std::fs::write(Paths::endpoint_in(home.path()), "http://127.0.0.1:4321\n")?;
+        assert_eq!(url("[rpc]\nprot = 9000\n")?, at("http://127.0.0.1:4321"));
+        Ok(())
     }
 
     #[test]

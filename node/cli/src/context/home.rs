@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use vibecoin_config::{Config, Paths};
 use vibecoin_devnet::state::STATE_FILE;
 use vibecoin_primitives::text::quoted_path;
 
@@ -57,7 +58,7 @@ fn resolved(home: &Path) -> Result<PathBuf, CliError> {
     {
         return Err(refused("is not a directory"));
     }
-    if target.join(STATE_FILE).is_file() {
+    if target.join(STATE_FILE).is_file() && !is_home(&target) {
         let first = target.join("validator-0");
         return Err(
             refused("is the folder of a devnet, not the home of a node").hint(format!(
@@ -67,6 +68,20 @@ fn resolved(home: &Path) -> Result<PathBuf, CliError> {
         );
     }
     Ok(target)
+}
+
+/// Returns true if a folder holds files that only a home has. A home can share its folder with a devnet, whose own
+/// nodes have theirs in folders of it: its keys must stay within reach.
+fn is_home(folder: &Path) -> bool {
+    let paths = Paths::new(folder, &Config::default());
+    [
+        &Paths::config_in(folder),
+        &paths.genesis,
+        &paths.keystore,
+        &paths.validator_key,
+    ]
+    .into_iter()
+    .any(|path| path.exists())
 }
 
 #[cfg(test)]
@@ -93,6 +108,29 @@ mod tests {
         for path in [home.clone(), link, home.join("below")] {
             let error = resolved(&path).err().map(|error| (error.exit, error.reason));
             assert_eq!(error, Some((Exit::Usage, "bad_home".to_owned())), "{path:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_folder_of_a_devnet_is_a_home_if_it_has_the_files_of_one() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let dir = folder.path();
+        std::fs::write(dir.join(STATE_FILE), "{}")?;
+        // The homes of its nodes are not files of a home.
+        std::fs::create_dir_all(dir.join("validator-0/keys"))?;
+        let reason = |found: Result<PathBuf, CliError>| found.map_err(|error| error.reason);
+        for file in ["genesis.toml", "config.toml", "validator.key", "keys"] {
+            assert_eq!(reason(resolved(dir)), Err("bad_home".to_owned()), "{file}");
+            if file == "keys" {
+                std::fs::create_dir(dir.join(file))?;
+            } else {
+                std::fs::write(dir.join(file), "")?;
+            }
+            assert_eq!(reason(resolved(dir)), Ok(dir.to_owned()), "{file}");
+            if file != "keys" {
+                std::fs::remove_file(dir.join(file))?;
+            }
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ pub fn names_other_keys(error: &CliError) -> bool {
 
 /// The home with the keys of the devnet that the home of this key directory is part of; `None` for that home itself.
 fn keys_of_devnet(dir: &Path) -> Option<PathBuf> {
+    let dir = std::path::absolute(dir).ok()?;
     let home = dir.parent()?;
     let net = home.parent()?;
     let first = net.join("validator-0");

@@ -151,12 +151,46 @@ const WALKS: &[&str] = &[
     ".extract_if(",
 ];
 
-/// The production part of a source: without comments, and up to the tests at its end.
+/// The production part of a source: without comments, and without the items and statements that only tests have.
 fn product(source: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = source.lines().enumerate().map(|(index, line)| (index + 1, line));
-    lines
-        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
-        .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
+    let lines = source.lines().enumerate();
+    let lines = lines.map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()));
+    let mut tests = Tests::default();
+    lines.filter(move |(_, line)| !tests.cover(line))
+}
+
+/// The parts of a source behind `#[cfg(test)]`, each to the end of its item or statement. The source is formatted:
+/// a bracket that is open at the end of a line is closed at the beginning of a line with the same indentation.
+#[derive(Default)]
+struct Tests {
+    /// Indentation of the part that is being read, and true while a bracket is open.
+    part: Option<(usize, bool)>,
+}
+
+impl Tests {
+    /// Returns true if the next line is in such a part.
+    fn cover(&mut self, line: &str) -> bool {
+        let text = line.trim();
+        let indentation = line.len() - line.trim_start().len();
+        let Some((own, is_open)) = &mut self.part else {
+            let begins = text == "#[cfg(test)]";
+            self.part = begins.then_some((indentation, false));
+            return begins;
+        };
+        if text.is_empty() {
+            return true;
+        }
+        let ends = if indentation <= *own {
+            *is_open = text.ends_with(['{', '(', '[']);
+            text.ends_with(['}', ';', ','])
+        } else {
+            !*is_open && text.ends_with(';')
+        };
+        if ends {
+            self.part = None;
+        }
+        true
+    }
 }
 
 /// Returns true if `word` is a whole word in `line`, not part of a longer name.
@@ -350,6 +384,32 @@ fn every_marker_is_found_in_a_source_and_not_in_a_comment_or_a_test() {
         );
     }
     assert!(impurities("x.rs", "struct MySystemTimeLike; let half64 = xf64;").is_empty());
+}
+
+#[test]
+fn what_only_tests_have_hides_nothing_behind_it() {
+    for part in [
+        "mod tests;",
+        "#[path = \"x_tests.rs\"]\nmod tests;",
+        "#[allow(\n    clippy::panic,\n)]\nmod tests {\n    fn f() {\n        let x = f64;\n    }\n\n    struct S;\n}",
+        "use std::time::Instant;",
+        "tally\n    ::add(f64);",
+        "tally::add(f64(\n    1,\n));",
+        "fn f(\n    x: f64,\n) -> u8\nwhere\n    f64: Copy,\n{\n    1;\n    2\n}",
+        "field: f64,",
+        "fn f() {}",
+        "// f64\n\nif f64 {\n    f();\n} else {\n    f();\n}",
+    ] {
+        for indentation in ["", "        "] {
+            let indent = |line: &str| format!("{indentation}{line}\n");
+            let indented: String = part.lines().map(indent).collect();
+            let source = format!("{indentation}#[cfg(test)]\n{indented}\n{indentation}let y = f32;\n");
+            let last = source.lines().count();
+            let found = impurities("x.rs", &source);
+            assert_eq!(found.len(), 1, "{source}\n{found:?}");
+            assert!(found[0].starts_with(&format!("x.rs:{last}: f32")), "{found:?}");
+        }
+    }
 }
 
 #[test]

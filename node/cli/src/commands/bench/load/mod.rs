@@ -12,12 +12,11 @@
 
 mod report;
 
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 use vibecoin_config::Paths;
-use vibecoin_keystore::HomeLock;
+use vibecoin_devnet::running::{ENDPOINT_BYTES_MAX, Running};
 use vibecoin_loadgen::{ClosedLoop, Funding, Load, Loop, Plan, Progress, Supply, Usage};
 use vibecoin_primitives::{Address, SecretKey};
 
@@ -27,8 +26,7 @@ use crate::exit::Exit;
 use crate::numbers::whole;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
-use crate::signer;
-use crate::{chain, loading};
+use crate::{chain, files, loading, signer};
 
 /// Arguments of `bench load`.
 #[derive(Args, Clone, Debug)]
@@ -123,13 +121,12 @@ impl LoadArgs {
     }
 }
 
-/// The process that holds the home's lock, provided that the home's node is the one that is measured.
+/// The process of the home's node, provided that it is the one that is measured.
 fn pid_of(context: &Context) -> Option<u32> {
     let home = context.home().ok()?;
-    let endpoint = std::fs::read_to_string(Paths::endpoint_in(home)).ok()?;
+    let endpoint = files::read_text(&Paths::endpoint_in(home), ENDPOINT_BYTES_MAX).ok()?;
     if endpoint.trim() != context.url().ok()?.secret().trim_end_matches('/') {
         return None;
     }
-    let pid = HomeLock::holder(home)?;
-    Path::new(&format!("/proc/{pid}/task")).exists().then_some(pid)
+    Running::on(home).map(|running| running.pid)
 }

@@ -74,7 +74,7 @@ pub fn run(context: &Context, dir: &Path, args: &LoadArgs) -> Result<Answer, Cli
         .into_iter()
         .filter_map(|node| Some((node.clone(), net.pid(&node)?)))
         .collect();
-    let done = context.wait_unreported(async {
+    let done = near.wait_unreported(async {
         let client = near.waiting_client()?;
         let chain = chain::ask(&near, &client).await?;
         let plan = args.plan(&near);
