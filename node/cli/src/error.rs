@@ -18,7 +18,7 @@ use crate::node_url::NodeUrl;
 use files::{exit_of_file, file_hint};
 
 pub use parts::names_other_keys;
-pub use sent::{Sent, lookup_hint};
+pub use sent::Sent;
 pub use server::waiting_hint;
 
 /// Start of the message when no node answers; [`CliError::at`] adds the address.

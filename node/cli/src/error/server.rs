@@ -181,14 +181,13 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
                 .reason("request_too_large")
         }
         _ => {
-            let cause = chain_of(error);
-            let error = CliError::no_answer(message(&cause));
+            let no_answer = CliError::no_answer(message(&chain_of(error)));
             if matches!(web_socket, Some(WebSocket::Transport(_))) || is_not_http(error) {
-                error.hint(
+                no_answer.hint(
                     "it may be a node's port for peers: --url takes the address of its RPC, which the line that it prints when it is ready calls \"rpc\"",
                 )
             } else {
-                error
+                no_answer
             }
         }
     }
