@@ -81,7 +81,9 @@ impl Admin {
         let home = context.home()?.display();
         // The context would name the public address.
         let named = |error: ClientError| {
-            let error = CliError::from(error).at(&self.url, || context.home_hint());
+            let error = CliError::from(error)
+                .of_port(|| false)
+                .at(&self.url, || context.home_hint());
             match error.data.get("httpStatus").and_then(Value::as_u64) {
                 Some(401) => {
                     let message = format!("the token of {home} is not that of the node at {}", self.url);

@@ -23,7 +23,7 @@ use crate::node_url::NodeUrl;
 use crate::settings::{KnobArgs, load};
 use crate::wait::Reports;
 use crate::{devnet_hints, files, output};
-use address::with_port;
+use address::{takes_connections, with_port};
 use home::NO_HOME;
 
 /// Time without an event of a stream after which the wait is reported.
@@ -190,7 +190,10 @@ impl Context {
             .map_err(|error| CliError::new(Exit::Failure, format!("cannot start an event loop: {error}")))?
             .block_on(self.reported(work))
             .map_err(|error| match self.url() {
-                Ok(url) => error.at(&url, || self.start_hint()).without_password(&url),
+                Ok(url) => error
+                    .of_port(|| !self.globals.url.is_of_home() && takes_connections(&url))
+                    .at(&url, || self.start_hint())
+                    .without_password(&url),
                 Err(_) => error,
             })
     }

@@ -1,6 +1,7 @@
 //! The address of the node that a command asks, and clients of that node.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
 
 use jsonrpsee::core::client::Error as ClientError;
 use jsonrpsee::http_client::HttpClient;
@@ -24,6 +25,8 @@ pub const LOCAL_URL: &str = "http://127.0.0.1:8545";
 /// Host and port of that address.
 const LOCAL_HOST: &str = "127.0.0.1";
 const LOCAL_PORT: u16 = 8545;
+/// Time that a connection may take which only shows that a process listens.
+const PROBE: Duration = Duration::from_secs(1);
 
 impl Context {
     /// The node's address: as given, from the endpoint file of the home's node, or from its configuration.
@@ -193,6 +196,20 @@ pub fn with_port(url: &NodeUrl) -> Option<String> {
     (whole != rest).then(|| format!("{scheme}://{whole}"))
 }
 
+/// Returns true if a process takes connections at an address, or if that is not known: an address without a port.
+pub fn takes_connections(url: &NodeUrl) -> bool {
+    let shown = url.to_string();
+    let rest = shown.split_once("://").map_or(shown.as_str(), |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if with_port(url).is_some() {
+        return true;
+    }
+    host.to_socket_addrs().is_ok_and(|mut addresses| {
+        addresses.any(|address| TcpStream::connect_timeout(&address, PROBE).is_ok())
+    })
+}
+
 /// The port, of a text that is nothing else.
 fn port(text: &str) -> Option<u16> {
     let text = text.strip_prefix(':').unwrap_or(text);
@@ -280,6 +297,21 @@ mod tests {
         }
         assert_eq!(check_scheme(&LOCAL_URL.into()), Ok(()));
         assert_eq!(LOCAL_URL, format!("http://{LOCAL_HOST}:{LOCAL_PORT}"));
+    }
+
+    #[test]
+    fn a_port_at_which_nobody_listens_takes_no_connections() -> std::io::Result<()> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let urls = [
+            format!("http://127.0.0.1:{port}"),
+            format!("ws://user:a@b@127.0.0.1:{port}/path"),
+        ];
+        assert!(urls.iter().all(|url| takes_connections(&url.as_str().into())));
+        drop(listener);
+        assert!(!urls.iter().any(|url| takes_connections(&url.as_str().into())));
+        assert!(takes_connections(&"http://127.0.0.1".into()), "unknown");
+        Ok(())
     }
 
     #[test]

@@ -183,13 +183,33 @@ fn transport(error: &(dyn std::error::Error + Send + Sync + 'static)) -> CliErro
         _ => {
             let no_answer = CliError::no_answer(message(&chain_of(error)));
             if matches!(web_socket, Some(WebSocket::Transport(_))) || is_not_http(error) {
-                no_answer.hint(
-                    "it may be a node's port for peers: --url takes the address of its RPC, which the line that it prints when it is ready calls \"rpc\"",
-                )
+                no_answer.hint(PORT_FOR_PEERS)
             } else {
                 no_answer
             }
         }
+    }
+}
+
+/// Hint for a port that takes connections and does not speak HTTP.
+const PORT_FOR_PEERS: &str = "it may be a node's port for peers: --url takes the address of its RPC, which the line that it prints when it is ready calls \"rpc\"";
+
+impl CliError {
+    /// Without the explanation that the port is one for peers, unless that can be: a connection that ends during a
+    /// call is also that of a node that ends.
+    #[must_use]
+    pub fn of_port(self, may_be_for_peers: impl FnOnce() -> bool) -> Self {
+        let hint = self.hint.as_deref();
+        let Some(before) = hint.and_then(|hint| hint.strip_suffix(PORT_FOR_PEERS)) else {
+            return self;
+        };
+        if may_be_for_peers() {
+            return self;
+        }
+        // A transaction that was sent is placed first.
+        let first = before.trim_end_matches("; ");
+        let hint = (!first.is_empty()).then(|| first.to_owned());
+        Self { hint, ..self }
     }
 }
 
@@ -301,6 +321,31 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_port_that_is_not_for_peers_is_not_explained_as_one() {
+        let error = |hint: &str| CliError::no_answer("closed").hint(hint);
+        for (hint, without) in [
+            (PORT_FOR_PEERS.to_owned(), None),
+            (format!("ask with x; {PORT_FOR_PEERS}"), Some("ask with x")),
+            ("ask with x".to_owned(), Some("ask with x")),
+        ] {
+            assert_eq!(error(&hint).of_port(|| true), error(&hint));
+            assert_eq!(error(&hint).of_port(|| false).hint.as_deref(), without);
+        }
+    }
+
+    /// A port of a server that ends while it is called.
+    fn port_that_ends() -> u16 {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let accepted = listener.accept();
+            drop(listener);
+            drop(accepted);
+        });
+        port
+    }
+
     /// A port that greets each caller with these bytes, and hangs up.
     fn port_that_says(greeting: &'static [u8]) -> u16 {
         use std::io::Write as _;
@@ -335,9 +380,13 @@ mod tests {
                 let hint = error.hint.unwrap_or_default();
                 assert!(hint.contains("port for peers"), "{command} {greeting:?}: {hint}");
             }
-            let error = ask(silent, command);
-            let hint = error.hint.unwrap_or_default();
-            assert!(!hint.contains("port for peers"), "{command}: {hint}");
+            for port in [silent, port_that_ends()] {
+                let error = ask(port, command);
+                assert_eq!(error.exit, Exit::CannotConnect, "{command} {error:?}");
+                let hint = error.hint.unwrap_or_default();
+                assert!(!hint.contains("port for peers"), "{command}: {hint}");
+                assert!(hint.contains("check that a node runs there"), "{command}: {hint}");
+            }
         }
     }
 

@@ -118,6 +118,12 @@ fn a_copy_has_nodes_of_its_own() {
     };
     assert_eq!(original(&copied.dir), running[0], "`up` warns of the same keys");
     assert_eq!(original(&bench.dir()), None);
+    // An `up` that fails after it has written the file.
+    bench.behave(Mode::Dies);
+    let line = format!("up --binary {}", bench.binary().display());
+    assert!(Bench::run_in(&copied.dir, &line).is_err());
+    bench.behave(Mode::Good);
+    assert_eq!(original(&copied.dir), running[0], "the next one warns, too");
     assert_eq!(copied.ok("down --grace 0")["stopped"], 0);
     assert_eq!(
         original(&copied.dir),
