@@ -333,9 +333,13 @@ impl JoinPlanner {
         }
     }
 
-    /// A source failed, or does not have a chunk.
+    /// A request to a source failed, or the source does not have the chunk. Without a request in flight it is the end of
+    /// a stream that was given up, and ignored.
     pub fn failed(&mut self, id: SourceId, lacks: Option<u32>, now: Micros) {
         self.advance(now);
+        if self.sources.get(&id).is_none_or(|source| source.in_flight == 0) {
+            return;
+        }
         let reason = lacks.map_or(LeaveReason::Failed, |chunk| LeaveReason::Lacks { chunk });
         self.leave(id, reason);
     }

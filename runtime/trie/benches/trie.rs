@@ -243,22 +243,28 @@ impl Bench {
                 time() / (REPEATS * REPEATS) as f64 / rounds as f64
             };
             let (resident_us, stored_us) = (made(&self.trie), made(&stored));
-            let (mut bytes, mut entries, mut verify_us) = (0, 0u64, 0.0);
-            for prefix in &prefixes {
-                let sent = self.trie.prove_prefix(prefix, &self.state).unwrap().encode();
-                bytes += sent.len();
-                let from = (Hash::ZERO, prefix.first_key());
-                let mine = self.state.flat.range(from..);
-                let mine: Vec<(Hash, &[u8])> = mine
-                    .map(|((_, key), value)| (*key, value.as_slice()))
-                    .take_while(|(key, _)| prefix.leads_to(key))
-                    .collect();
-                entries += mine.len() as u64;
-                let time = clock();
-                let proof = PrefixProof::decode(&sent).unwrap();
-                verify_prefix(TrieKind::Account, &root, prefix, &proof, mine).unwrap();
-                verify_us += time();
+            let parts: Vec<(Vec<u8>, Vec<(Hash, &[u8])>)> = prefixes
+                .iter()
+                .map(|prefix| {
+                    let from = (Hash::ZERO, prefix.first_key());
+                    let mine = self.state.flat.range(from..);
+                    let mine = mine.map(|((_, key), value)| (*key, value.as_slice()));
+                    let mine = mine.take_while(|(key, _)| prefix.leads_to(key)).collect();
+                    let proof = self.trie.prove_prefix(prefix, &self.state).unwrap();
+                    (proof.encode(), mine)
+                })
+                .collect();
+            let bytes: usize = parts.iter().map(|(sent, _)| sent.len()).sum();
+            let entries: usize = parts.iter().map(|(_, mine)| mine.len()).sum();
+            let repeats = if entries < 10_000 { REPEATS } else { 1 };
+            let time = clock();
+            for (prefix, (sent, mine)) in
+                std::iter::repeat_n((), repeats).flat_map(|()| prefixes.iter().zip(&parts))
+            {
+                let proof = PrefixProof::decode(sent).unwrap();
+                verify_prefix(TrieKind::Account, &root, prefix, &proof, mine.iter().copied()).unwrap();
             }
+            let verify_us = time() / repeats as f64;
             print(
                 "prefix_proof",
                 &format!("keys={} nibbles={len}", self.keys),

@@ -121,15 +121,12 @@ impl Walk<'_> {
         let open = claims
             .iter()
             .fold(0u16, |open, (key, _)| open | 1 << nibble(key, depth));
-        let slots = node.slots();
+        let closed = Pieces::of(open).filter(|piece| !piece.open);
+        let groups = node.groups(closed.map(|group| (group.start, group.level)));
         let mut filled = 0u8;
-        let groups = Pieces::of(open).filter(|piece| !piece.open);
-        for (index, group) in groups.enumerate() {
-            let hash = commitment::group(&slots, group.start, group.level);
-            if !hash.is_zero() {
-                filled |= 1 << index;
-                self.hashes.push(hash);
-            }
+        for (index, hash) in groups.enumerate().filter(|(_, hash)| !hash.is_zero()) {
+            filled |= 1 << index;
+            self.hashes.push(hash);
         }
         self.parts.push(Part::Branch { open, filled });
         let below = depth.saturating_add(1);

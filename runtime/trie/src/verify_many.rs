@@ -88,11 +88,15 @@ impl<'p> Walk<'p> {
                 all_absent(before)?;
                 all_absent(after)?;
                 let Some((first, _)) = following.first() else {
-                    return Err(other_keys(first, depth, "no key follows the extension"));
+                    return Err(wrong_shape(first, depth, "no key follows the extension"));
                 };
                 let depth = depth.saturating_add(skipped.len());
                 let Part::Branch { open, filled } = self.next(first, depth)? else {
-                    return Err(other_keys(first, depth, "an extension does not lead to a branch"));
+                    return Err(wrong_shape(
+                        first,
+                        depth,
+                        "an extension does not lead to a branch",
+                    ));
                 };
                 let child = self.branch(depth, *open, *filled, first, following)?;
                 Ok(commitment::extension(skipped, &child))
@@ -104,14 +108,14 @@ impl<'p> Walk<'p> {
     fn next(&mut self, key: &Hash, depth: u8) -> Result<&'p Part, MultiProofError> {
         self.parts
             .next()
-            .ok_or_else(|| other_keys(key, depth, "the proof ends too early"))
+            .ok_or_else(|| wrong_shape(key, depth, "the proof ends too early"))
     }
 
     /// The slot holds the leaf of the one key that is said to have a value.
     fn leaf(&self, first: &Hash, depth: u8, claims: &[Claim<'_>]) -> Result<Hash, MultiProofError> {
         let mut present = claims.iter().filter_map(|(key, value)| Some((key, (*value)?)));
         let Some((key, value)) = present.next() else {
-            return Err(other_keys(first, depth, "no key with a value leads to the leaf"));
+            return Err(wrong_shape(first, depth, "no key with a value leads to the leaf"));
         };
         match present.next() {
             None => Ok(commitment::leaf(self.kind, key, value)),
@@ -128,7 +132,7 @@ impl<'p> Walk<'p> {
         first: &Hash,
         mut claims: &[Claim<'_>],
     ) -> Result<Hash, MultiProofError> {
-        let wrong = |key: &Hash, detail| Err(other_keys(key, depth, detail));
+        let wrong = |key: &Hash, detail| Err(wrong_shape(key, depth, detail));
         // The hashes of the closed groups come before the contents of the open slots.
         let hashes = self.hashes.as_slice();
         let count = filled.count_ones() as usize;
@@ -136,6 +140,7 @@ impl<'p> Walk<'p> {
         self.hashes = rest.iter();
         let mut groups = groups.iter();
         let mut row = Row::default();
+        let mut children = count;
         for piece in Pieces::of(open) {
             if piece.open {
                 let end = claims.partition_point(|(key, _)| nibble(key, depth) <= piece.start);
@@ -148,23 +153,29 @@ impl<'p> Walk<'p> {
                     return wrong(key, "a key leads into a closed slot");
                 }
                 claims = above;
-                row.add(0, self.slot(depth.saturating_add(1), key, here)?);
+                let hash = self.slot(depth.saturating_add(1), key, here)?;
+                children = children.saturating_add(usize::from(!hash.is_zero()));
+                row.add(0, hash);
             } else {
                 let hash = if filled & 1 == 1 { groups.next() } else { None };
                 filled >>= 1;
                 row.add(piece.level, hash.copied().unwrap_or_default());
             }
         }
-        match claims.first() {
-            Some((key, _)) => wrong(key, "a key leads into a closed slot"),
-            None => Ok(row.top()),
+        if let Some((key, _)) = claims.first() {
+            return wrong(key, "a key leads into a closed slot");
         }
+        // A branch over empty slots alone would have the hash of an empty slot: another form of it.
+        if children < 2 {
+            return wrong(first, "a branch has fewer than two children");
+        }
+        Ok(row.top())
     }
 }
 
-fn other_keys(key: &Hash, depth: u8, detail: &'static str) -> MultiProofError {
+fn wrong_shape(key: &Hash, depth: u8, detail: &'static str) -> MultiProofError {
     let path = Nibbles::of_key(key, depth);
-    MultiProofError::OtherKeys { path, detail }
+    MultiProofError::WrongShape { path, detail }
 }
 
 fn all_absent(claims: &[Claim<'_>]) -> Result<(), MultiProofError> {

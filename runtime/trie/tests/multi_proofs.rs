@@ -236,7 +236,7 @@ fn false_claims_are_refused() {
     let names = [
         "KeyCount",
         "NotAscending",
-        "OtherKeys",
+        "WrongShape",
         "NotPresent",
         "NotAbsent",
         "RootMismatch",
@@ -322,6 +322,36 @@ fn a_leaf_from_elsewhere_and_an_extension_that_is_followed_exclude_nothing() {
         judge(&world, &root, &stray, &[(key("123"), None)]),
         Err(MultiProofError::NotAbsent { key: key("123") })
     );
+}
+
+/// A branch of empty slots would have the hash of an empty slot.
+#[test]
+fn an_empty_slot_has_no_second_form() {
+    let fork = |left: &[u8], right: &[u8]| [&[0x88, 0x03, 0, 0], left, right].concat();
+    let shallow = fork(&[0x80], &[0x80]);
+    let deep = fork(&shallow, &[0x80]);
+    let (empty, small) = (World::with(&[]), small_world());
+    let cases: [(&World, &[&str], &[u8]); 4] = [
+        (&empty, &["0", "1"], &shallow),
+        (&empty, &["00", "01", "1"], &deep),
+        (&small, &["00", "01"], &shallow),
+        (&small, &["000", "001", "01"], &deep),
+    ];
+    for (world, list, form) in cases {
+        let absent: Vec<Claim<'_>> = list.iter().map(|hex| (key(hex), None)).collect();
+        let root = world.trie.root();
+        let mut bytes = prove(world, &absent);
+        assert_eq!(judge(world, &root, &bytes, &absent), Ok(()));
+        assert_eq!(bytes.pop(), Some(0x80));
+        bytes.extend_from_slice(form);
+        assert!(
+            matches!(
+                judge(world, &root, &bytes, &absent),
+                Err(MultiProofError::WrongShape { detail, .. }) if detail == "a branch has fewer than two children"
+            ),
+            "{bytes:02x?}"
+        );
+    }
 }
 
 #[test]

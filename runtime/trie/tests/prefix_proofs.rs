@@ -160,6 +160,18 @@ fn no_mutated_proof_is_accepted() {
             // A proof of another prefix is accepted only when it is this prefix's proof too, byte for byte.
             let verdict = judge(&world, &root, &prefix, &foreign, &mine);
             assert_eq!(verdict.is_ok(), foreign == bytes, "seed {seed}: {verdict:?}");
+            // Nor is it with its own entries: none, when an extension that this prefix ends in leaves the other.
+            let inner: Vec<Hash> = mine.iter().map(|(key, _)| *key).collect();
+            for other in [
+                other,
+                some_prefix(&mut rng, &inner),
+                some_prefix(&mut rng, &inner),
+            ] {
+                let (foreign, theirs) = (prove(&world, &other), below(&entries, &other));
+                let verdict = judge(&world, &root, &prefix, &foreign, &theirs);
+                let same = foreign == bytes && theirs == mine;
+                assert_eq!(verdict.is_ok(), same, "seed {seed} prefix {prefix} other {other}");
+            }
             // The entries of another prefix are accepted only when they are the same.
             let theirs = below(&entries, &other);
             let verdict = judge(&world, &root, &prefix, &bytes, &theirs);

@@ -421,6 +421,12 @@ fn bytes_that_were_not_asked_for_are_dropped() {
     // Late bytes of a source that was left.
     planner.failed(A, None, Micros(4));
     assert!(!planner.delivered(A, 2, Micros(5)));
+    planner.failed(A, None, Micros(5));
+    assert_eq!(
+        planner.left().len(),
+        1,
+        "the end of its streams is no second failure"
+    );
 }
 
 #[test]
