@@ -135,7 +135,7 @@ pub fn free_bytes(folder: &Path) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
     use vibecoin_snapshot::{KeyPrefix, chunk_hash};
     use vibecoin_trie::Nibbles;

@@ -194,7 +194,7 @@ fn a_snapshot_is_fetched_and_restored() {
 fn a_connection_that_breaks_goes_on_at_the_byte_and_without_ranges_again() {
     let made = made();
     let server = made.serve(|count, _| {
-        if count % 3 == 0 {
+        if count.is_multiple_of(3) {
             Manner::Honest
         } else {
             Manner::Half
@@ -206,7 +206,7 @@ fn a_connection_that_breaks_goes_on_at_the_byte_and_without_ranges_again() {
     assert!(asked.iter().any(|(_, from)| *from > 0), "{asked:?}");
     fetched.remove().unwrap();
     let server = made.serve(|count, _| {
-        if count % 2 == 0 {
+        if count.is_multiple_of(2) {
             Manner::WithoutRanges
         } else {
             Manner::Half
