@@ -1,6 +1,10 @@
 //! Differences between two states of one chain.
 
-#![allow(clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
 mod world;
 
