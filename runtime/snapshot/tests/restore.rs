@@ -3,6 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation
 )]

@@ -37,6 +37,9 @@ impl Parallel for AllCores {
     }
 }
 
+/// A proof, and the entries under its prefix.
+type Part<'a> = (Vec<u8>, Vec<(Hash, &'a [u8])>);
+
 fn key(n: u64) -> Hash {
     Domain::TrieAccountKey.hash(&n.to_le_bytes())
 }
@@ -243,7 +246,7 @@ impl Bench {
                 time() / (REPEATS * REPEATS) as f64 / rounds as f64
             };
             let (resident_us, stored_us) = (made(&self.trie), made(&stored));
-            let parts: Vec<(Vec<u8>, Vec<(Hash, &[u8])>)> = prefixes
+            let parts: Vec<Part<'_>> = prefixes
                 .iter()
                 .map(|prefix| {
                     let from = (Hash::ZERO, prefix.first_key());
