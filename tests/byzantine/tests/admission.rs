@@ -1,7 +1,5 @@
 //! The client against the node's own network service: the node decodes what the client encodes.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 mod support;
 
 use std::sync::Arc;

@@ -1,7 +1,5 @@
 //! Costs that a peer causes a node without a hello, or behind a protocol name of its own.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
-
 mod support;
 
 use std::net::SocketAddr;

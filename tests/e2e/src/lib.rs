@@ -9,14 +9,6 @@
 //! - [`Liar`] is a proxy that falsifies the answers of a node.
 //! - [`http`] sends raw bytes to a node, for requests that no proper client would send.
 
-// A harness may stop at the first unexpected result, as a test may.
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
 mod devnet;
 pub mod http;
 mod liar;

@@ -1,14 +1,5 @@
 //! Bad input of every kind: each is answered with its code and reason, and the node continues.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use serde_json::{Value, json};
 use vibecoin_tests_e2e::{Home, Node, http};
 

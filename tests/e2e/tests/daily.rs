@@ -1,13 +1,5 @@
 //! Common mistakes: inputs of daily use, each with the answer that a user expects.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};

@@ -1,13 +1,5 @@
 //! Exit codes of commands: every situation of the table in `node/cli/exit-codes.md` is produced.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 

@@ -1,14 +1,6 @@
 //! The files of a home: tools find them where the node does, both report damage alike, and secrets stay with
 //! their owner.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;

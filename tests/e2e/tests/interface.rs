@@ -1,13 +1,5 @@
 //! The interface of a whole node, over its own command line and other programs.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::io::BufRead as _;
 
 use serde_json::json;

@@ -3,16 +3,6 @@
 //! `VIBECOIN_E2E_KILLS` is their number (default 3); `VIBECOIN_E2E_SEED` decides their times within
 //! the load.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation
-)]
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;

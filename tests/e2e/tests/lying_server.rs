@@ -1,14 +1,6 @@
 //! Bounds on what a Byzantine server gets signed: never more funds, more payments or a longer validity than
 //! requested.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

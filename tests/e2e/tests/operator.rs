@@ -1,13 +1,5 @@
 //! The admin listener, the metrics for Prometheus, voting and the faucet, on a production node.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::{
     os::unix::fs::PermissionsExt as _,
     time::{Duration, Instant},

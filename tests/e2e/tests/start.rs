@@ -1,13 +1,5 @@
 //! Node start: signals and kills at any moment, listeners that cannot be opened, and reported waits.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;

@@ -1,14 +1,5 @@
 //! The tour of the README, and the failures that it must not have.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use serde_json::json;
 use vibecoin_tests_e2e::{Home, Node};
 

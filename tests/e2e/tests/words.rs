@@ -1,14 +1,6 @@
 //! Contents of messages: errors of arguments, hints that can be typed, waits, and the port that is in
 //! use.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};

@@ -12,15 +12,6 @@
 //! - [`suites`] are whole runs, [`strangers`] the one against hostile peers and clients;
 //! - [`history`] checks the answers to clients, with the chain as the total order.
 
-// A harness may stop at the first unexpected result, as a test may.
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects
-)]
-
 pub mod cluster;
 pub mod garbage;
 pub mod healing;

@@ -1,7 +1,5 @@
 //! Namespaces, cuts and the link emulator over real devices: packets are treated as configured.
 
-#![allow(missing_docs, clippy::expect_used, clippy::panic)]
-
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
