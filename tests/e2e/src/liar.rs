@@ -20,9 +20,6 @@ pub struct Liar {
 impl Liar {
     /// Starts one on loopback. `answer` receives method, parameters and the node, and returns the whole
     /// answer.
-    ///
-    /// # Panics
-    /// When there is no free port.
     pub fn start(node: &str, answer: impl Fn(&str, Value, Honest<'_>) -> Value + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));

@@ -2,7 +2,8 @@
 //!
 //! The path of the binary is in the environment variable `VIBECOIN_BIN`; without it every test fails and
 //! reports that.
-//! Tests wait for lines and answers, never for time.
+//! Tests wait for lines and answers, never for time. A function whose result is not as expected panics with what it
+//! found.
 //!
 //! - [`Home`] is a directory and the commands that are run on it; [`Node`] a running node.
 //! - [`Devnet`] is a local network of several.
@@ -28,9 +29,6 @@ pub use node::{Node, call};
 pub use values::{balance, number, secret, without_genesis};
 
 /// The binary under test.
-///
-/// # Panics
-/// When the variable is not set.
 #[must_use]
 pub fn binary() -> PathBuf {
     let path = std::env::var_os("VIBECOIN_BIN").expect(
@@ -58,9 +56,6 @@ pub struct Ran {
 
 impl Ran {
     /// Output of a process that was run with `-o json`.
-    ///
-    /// # Panics
-    /// When stdout is not exactly one JSON value.
     #[must_use]
     pub fn new(what: &[&str], output: &Output) -> Self {
         let stdout = String::from_utf8_lossy(&output.stdout);
@@ -77,9 +72,6 @@ impl Ran {
     }
 
     /// The answer of a command that must succeed.
-    ///
-    /// # Panics
-    /// When it did not.
     #[must_use]
     pub fn ok(self) -> Value {
         assert_eq!(self.code, 0, "{}\n{}", self.json, self.stderr);
@@ -87,9 +79,6 @@ impl Ran {
     }
 
     /// Checks the exit code and the reason of a failed command.
-    ///
-    /// # Panics
-    /// When they differ, or it did not fail.
     pub fn fails(&self, code: i32, reason: &str) {
         let error = &self.json["error"];
         assert_eq!(
@@ -122,9 +111,6 @@ impl Default for Home {
 
 impl Home {
     /// An empty one.
-    ///
-    /// # Panics
-    /// When the temporary directory cannot be made.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -172,9 +158,6 @@ impl Home {
     }
 
     /// Runs a command on this home with `-o json`.
-    ///
-    /// # Panics
-    /// When stdout is not exactly one JSON value.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let output = self.command(arguments).output().expect("the binary runs");
@@ -182,9 +165,6 @@ impl Home {
     }
 
     /// `subscribe headers` from block 0, after its first event: the process, and the rest of its output.
-    ///
-    /// # Panics
-    /// When it prints no event.
     #[must_use]
     pub fn follow_headers(&self) -> (Child, BufReader<ChildStdout>) {
         let mut follower = self

@@ -18,18 +18,12 @@ pub struct Node {
 
 impl Node {
     /// Starts a node on a home and waits until it answers.
-    ///
-    /// # Panics
-    /// With its log when it does not.
     #[must_use]
     pub fn start(home: &Home, arguments: &[&str]) -> Self {
         Self::start_with(home, arguments, &[])
     }
 
     /// The same with these variables in its environment.
-    ///
-    /// # Panics
-    /// As [`Node::start`].
     #[must_use]
     pub fn start_with(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let stderr = File::options()
@@ -41,9 +35,6 @@ impl Node {
     }
 
     /// Starts a node whose log goes to a file, and waits until it answers.
-    ///
-    /// # Panics
-    /// When it does not.
     #[must_use]
     pub fn start_with_log(home: &Home, arguments: &[&str], stderr: File) -> Self {
         Self::spawn(home, arguments, &[], stderr)
@@ -78,9 +69,6 @@ impl Node {
     }
 
     /// The URL of its RPC.
-    ///
-    /// # Panics
-    /// When the ready line does not contain it.
     #[must_use]
     pub fn url(&self) -> &str {
         self.ready["rpc"]
@@ -95,9 +83,6 @@ impl Node {
     }
 
     /// Calls a method that must succeed.
-    ///
-    /// # Panics
-    /// When it does not.
     #[must_use]
     pub fn call(&self, method: &str, params: Value) -> Value {
         let answer = self
@@ -122,9 +107,6 @@ impl Node {
     }
 
     /// SIGTERM; waits for the end and returns the exit code. Nothing more may be on stdout.
-    ///
-    /// # Panics
-    /// When it does not end.
     #[must_use]
     pub fn stop(self) -> i32 {
         signal(self.pid(), "TERM");
@@ -132,9 +114,6 @@ impl Node {
     }
 
     /// Waits for the end of a node that was asked to stop, and returns the exit code. Nothing more may be on stdout.
-    ///
-    /// # Panics
-    /// When it does not end.
     #[must_use]
     pub fn ended(mut self) -> i32 {
         let status = self.child.wait().expect("the node ends");
@@ -145,9 +124,6 @@ impl Node {
     }
 
     /// SIGKILL; waits until the process has ended.
-    ///
-    /// # Panics
-    /// When it cannot be killed.
     pub fn kill_now(&mut self) {
         self.child.kill().expect("kill -9");
         let _status = self.child.wait().expect("the node is gone");

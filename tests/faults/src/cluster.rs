@@ -44,9 +44,6 @@ pub struct Cluster {
 
 impl Cluster {
     /// Makes namespaces and homes. No node runs yet.
-    ///
-    /// # Panics
-    /// When this machine does not support the namespaces, or a home cannot be made.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let net = Net::new(plan.nodes()).unwrap_or_else(|error| panic!("{error}"));
@@ -54,9 +51,6 @@ impl Cluster {
     }
 
     /// The same over a prepared network, for example with emulated links.
-    ///
-    /// # Panics
-    /// When a home cannot be made.
     #[must_use]
     pub fn over(net: Net, plan: Plan) -> Self {
         let folder = tempfile::Builder::new()
@@ -93,9 +87,6 @@ impl Cluster {
     }
 
     /// Starts nodes side by side and waits until each answers.
-    ///
-    /// # Panics
-    /// When one does not answer, or runs already.
     pub fn start(&self, nodes: &[usize]) {
         std::thread::scope(|scope| {
             for node in nodes {
@@ -129,9 +120,6 @@ impl Cluster {
     }
 
     /// `kill -9`; waits until the process has ended.
-    ///
-    /// # Panics
-    /// When it was not running.
     pub fn kill(&self, node: usize) {
         let mut process = self.process(node);
         process.as_mut().expect("the node runs").kill();
@@ -139,9 +127,6 @@ impl Cluster {
     }
 
     /// Stops a node as an operator does; waits until the process has ended.
-    ///
-    /// # Panics
-    /// When it was not running.
     pub fn stop(&self, node: usize) {
         let mut process = self.process(node);
         process.as_mut().expect("the node runs").stop();
@@ -149,17 +134,11 @@ impl Cluster {
     }
 
     /// Freezes a node.
-    ///
-    /// # Panics
-    /// When it does not run.
     pub fn pause(&self, node: usize) {
         self.process(node).as_ref().expect("the node runs").pause();
     }
 
     /// Resumes a frozen node.
-    ///
-    /// # Panics
-    /// When it does not run.
     pub fn resume(&self, node: usize) {
         self.process(node).as_ref().expect("the node runs").resume();
     }
@@ -177,9 +156,6 @@ impl Cluster {
     }
 
     /// Asserts that no node has exited.
-    ///
-    /// # Panics
-    /// When one has.
     pub fn assert_alive(&self) {
         for node in 0..self.processes.len() {
             if let Some(process) = self.process(node).as_mut() {
@@ -189,9 +165,6 @@ impl Cluster {
     }
 
     /// The RPC interface of a node, running or not.
-    ///
-    /// # Panics
-    /// Never: addresses of namespaces are addresses.
     #[must_use]
     pub fn rpc(&self, node: usize) -> Rpc {
         let address = format!("{}:{RPC_PORT}", self.net.address(node));
@@ -216,17 +189,11 @@ impl Cluster {
     }
 
     /// Waits until one of the nodes has a higher head than `height`; returns the time taken.
-    ///
-    /// # Panics
-    /// After `bound`, with the heads and the end of each log.
     pub fn wait_for_block(&self, nodes: &[usize], height: u64, bound: Duration) -> Duration {
         self.wait("a new block", bound, || self.top(nodes) > height)
     }
 
     /// Waits until a node's head is no more than one block behind the highest of the others.
-    ///
-    /// # Panics
-    /// After `bound`.
     pub fn wait_at_head(&self, node: usize, others: &[usize], bound: Duration) -> Duration {
         self.wait(&format!("node {node} at the head"), bound, || {
             let own = self.head(node).map_or(0, |head| head.height);
@@ -235,9 +202,6 @@ impl Cluster {
     }
 
     /// Waits until all these nodes have a block of this height.
-    ///
-    /// # Panics
-    /// After `bound`.
     pub fn wait_all_reach(&self, nodes: &[usize], height: u64, bound: Duration) {
         self.wait(&format!("height {height} on all nodes"), bound, || {
             nodes
@@ -247,9 +211,6 @@ impl Cluster {
     }
 
     /// Waits until a condition holds; returns the time taken.
-    ///
-    /// # Panics
-    /// After `bound`, with the heads and logs.
     pub fn wait(&self, what: &str, bound: Duration, holds: impl Fn() -> bool) -> Duration {
         let begun = Instant::now();
         while !holds() {

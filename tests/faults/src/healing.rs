@@ -139,9 +139,6 @@ fn status(cluster: &Cluster, node: usize) -> Value {
 }
 
 /// Runs the scenario for each count of lost blocks, one after the other on one network.
-///
-/// # Panics
-/// When a rule is broken, or the node does not heal.
 pub fn run(counts: &[u64], seed: u64) {
     let mut plan = Plan::validators(4);
     plan.followers = 1;

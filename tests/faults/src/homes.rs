@@ -103,9 +103,6 @@ pub struct Homes {
 }
 
 /// The binary under test: `VIBECOIN_BIN`, else the one beside the running test.
-///
-/// # Panics
-/// When there is none.
 #[must_use]
 pub fn binary() -> PathBuf {
     let path = std::env::var_os("VIBECOIN_BIN").map_or_else(|| sibling("vibecoin"), PathBuf::from);
@@ -118,9 +115,6 @@ pub fn binary() -> PathBuf {
 }
 
 /// A program of the target folder that the running program is in.
-///
-/// # Panics
-/// When the running program has no path.
 #[must_use]
 pub fn sibling(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the running program has a path");
@@ -138,9 +132,6 @@ fn account(number: usize) -> SecretKey {
 }
 
 /// Runs a command of the binary on a home and returns the JSON that it prints.
-///
-/// # Panics
-/// When it fails.
 pub fn command(home: &Path, arguments: &[&str]) -> Value {
     let output = clean(Command::new(binary()))
         .args(["-o", "json", "--home"])
@@ -170,9 +161,6 @@ pub fn clean(mut command: Command) -> Command {
 
 impl Homes {
     /// Makes the homes under a folder: keys, one genesis file for all, and the network's addresses.
-    ///
-    /// # Panics
-    /// When a command fails.
     #[must_use]
     pub fn make(folder: &Path, plan: Plan) -> Self {
         let prefix = AddressPrefix::new("vibet").expect("a good prefix");

@@ -1,7 +1,9 @@
 //! Whole networks of real processes, and faults injected into them: cuts, loss, pauses, kills,
 //! garbage.
 //!
-//! Every test runs as root on a machine with network namespaces and fails, with the reason, on any other.
+//! Every test runs as root on a machine with network namespaces and fails, with the reason, on any other. A function
+//! panics when an invariant is broken, a node ends by itself, or a wait exceeds its bound: with the reason, and the
+//! ends of the logs.
 //!
 //! - [`netns`] makes the namespaces and injects faults between them; [`wire`] is the logic of the
 //!   link emulator `vibecoin-netwire`, which adds delay and jitter;

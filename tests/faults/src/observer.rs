@@ -286,9 +286,6 @@ impl Audit {
     }
 
     /// Asserts that the audit found no faults.
-    ///
-    /// # Panics
-    /// With every fault.
     pub fn assert_clean(&self) {
         let shown = self.wrong.len().min(20);
         assert!(

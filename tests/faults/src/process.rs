@@ -21,9 +21,6 @@ pub struct Process {
 
 impl Process {
     /// Starts a node and waits until it answers. The log is appended to.
-    ///
-    /// # Panics
-    /// With the end of the log when it does not.
     #[must_use]
     pub fn start(mut command: Command, log: PathBuf) -> Self {
         let stderr = File::options()
@@ -59,9 +56,6 @@ impl Process {
     }
 
     /// SIGKILL; waits until the process has ended.
-    ///
-    /// # Panics
-    /// When it had exited before: an honest node never does.
     pub fn kill(&mut self) {
         self.assert_alive();
         self.child.kill().expect("kill -9");
@@ -69,9 +63,6 @@ impl Process {
     }
 
     /// SIGTERM; waits until the process has ended.
-    ///
-    /// # Panics
-    /// When it had exited before.
     pub fn stop(&mut self) {
         self.assert_alive();
         self.signal("TERM");
@@ -79,9 +70,6 @@ impl Process {
     }
 
     /// Asserts that the process still runs; prints the end of the log.
-    ///
-    /// # Panics
-    /// When it has ended.
     pub fn assert_alive(&mut self) {
         if let Ok(Some(status)) = self.child.try_wait() {
             panic!("a node ended by itself: {status}\n{}", tail(&self.log));

@@ -520,9 +520,6 @@ impl<'a> Run<'a> {
 
 /// Runs clients and an observer around `faults`, then checks everything: history, chains, certificates.
 /// Returns the audit and the clients' statistics.
-///
-/// # Panics
-/// With the violations when there are any.
 pub fn under_observation(
     cluster: &Cluster,
     seed: u64,

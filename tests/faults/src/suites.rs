@@ -57,9 +57,6 @@ fn up(cluster: &Cluster) {
 
 /// Four validators and a follower pass through every network fault, with clients on them all the
 /// time.
-///
-/// # Panics
-/// When an invariant is broken, or the network does not heal.
 pub fn network(length: Length, seed: u64) {
     announce("four validators and what is between them", seed);
     let mut plan = Plan::validators(4);
@@ -115,9 +112,6 @@ pub fn network(length: Length, seed: u64) {
 }
 
 /// One validator alone is killed repeatedly under the clients: the smallest run of everything here.
-///
-/// # Panics
-/// When an invariant is broken.
 pub fn alone(seed: u64) {
     under_kills("one validator", 1, seed, |lengths| {
         (lengths.kills, lengths.kills_of_all) = (0, 4);
@@ -126,9 +120,6 @@ pub fn alone(seed: u64) {
 
 /// Four validators under the clients: one after the other is killed and started again, twenty times, then
 /// all at once.
-///
-/// # Panics
-/// When an invariant is broken, or the network does not heal.
 pub fn kills(seed: u64) {
     under_kills("four validators, one killed at a time", 4, seed, |lengths| {
         (lengths.kills, lengths.kills_of_all) = (20, 3);
@@ -152,9 +143,6 @@ fn under_kills(title: &str, validators: usize, seed: u64, how_often: impl FnOnce
 }
 
 /// N3: four validators lose packets, first over TCP and then over QUIC, each against its own clean rate.
-///
-/// # Panics
-/// When an invariant is broken, or the network does not heal.
 pub fn loss(seed: u64) {
     for transport in [Transport::Tcp, Transport::Quic] {
         announce(&format!("four validators that lose packets, {transport:?}"), seed);
@@ -175,9 +163,6 @@ pub fn loss(seed: u64) {
 }
 
 /// Crash-fault mode: three nodes survive the loss of one; without two they stop, and nothing forks.
-///
-/// # Panics
-/// When an invariant is broken, or the network does not heal.
 pub fn crash(seed: u64) {
     announce("three validators that trust each other not to lie", seed);
     let cluster = Cluster::new(Plan {
@@ -259,9 +244,6 @@ pub fn crash(seed: u64) {
 }
 
 /// N4: every packet takes 100 ± 30 ms.
-///
-/// # Panics
-/// When an invariant is broken, or nothing is decided.
 pub fn link(seed: u64) {
     announce("four validators far from each other", seed);
     let plan = Plan::validators(4);
@@ -350,9 +332,6 @@ const LYING_PERCENT_MIN: u64 = 60;
 const EXTRA_ROUNDS_MAX: u64 = 1;
 
 /// B1, B3, B4: one of four validators is Byzantine, with one behaviour after the other.
-///
-/// # Panics
-/// When an invariant is broken, the three honest ones stop, or a target is missed.
 pub fn byzantine(seed: u64) {
     announce("four validators, one of which lies", seed);
     let program = byzantine_program();

@@ -70,18 +70,12 @@ impl Mark {
 
 impl Arena {
     /// Makes the network; nothing runs yet. Every node gets these variables in addition.
-    ///
-    /// # Panics
-    /// When this machine does not support the namespaces.
     #[must_use]
     pub fn new(variables: &[(&str, &str)]) -> Self {
         Self::paced(variables, PACE_MS)
     }
 
     /// The same with so many milliseconds between two blocks.
-    ///
-    /// # Panics
-    /// When this machine does not support the namespaces.
     #[must_use]
     pub fn paced(variables: &[(&str, &str)], pace_ms: u64) -> Self {
         let plan = Plan {
@@ -118,9 +112,6 @@ impl Arena {
     }
 
     /// Starts these nodes and waits for their first blocks.
-    ///
-    /// # Panics
-    /// When they make none.
     pub fn start(&self, nodes: &[usize]) {
         self.cluster.start(nodes);
         self.cluster.wait_for_block(nodes, WARM_UP_BLOCKS, HEALS_WITHIN);
@@ -130,9 +121,6 @@ impl Arena {
     }
 
     /// Prepares an attack in a separate process; [`Attacker::go`] lets it begin.
-    ///
-    /// # Panics
-    /// When the program is missing or refuses its arguments.
     #[must_use]
     pub fn attacker(&self, attack: Attack, how: &How<'_>) -> Attacker {
         let program = sibling("vibecoin-stranger");
@@ -177,9 +165,6 @@ impl Arena {
     }
 
     /// The traitor's key.
-    ///
-    /// # Panics
-    /// When its home has no key.
     #[must_use]
     pub fn traitor_key(&self) -> SecretKey {
         let prefix = AddressPrefix::new("vibet").expect("a good prefix");
@@ -303,18 +288,12 @@ impl Attacker {
     }
 
     /// Lets the attack begin.
-    ///
-    /// # Panics
-    /// When the process has ended.
     pub fn go(&mut self) {
         let mut stdin = self.stdin.take().expect("it has not begun");
         stdin.write_all(b"go\n").expect("the attacker waits");
     }
 
     /// Waits until the attack is over.
-    ///
-    /// # Panics
-    /// When it does not report.
     #[must_use]
     pub fn report(mut self) -> Report {
         let line = self.line();

@@ -234,9 +234,6 @@ impl Honest {
 }
 
 /// Runs one case on a separate network.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn run(name: &str, table: &mut Table) {
     let Some(case) = CASES.iter().find(|case| case.name == name) else {
         return;

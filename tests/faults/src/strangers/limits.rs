@@ -184,9 +184,6 @@ fn slot(number: u64) -> Hash {
 }
 
 /// Fault 3: many large slots are set, the nodes restart, and all slots are cleared in few bytes.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn clears(table: &mut Table) {
     let slots = setting("STRANGERS_SLOTS", SLOTS);
     let arena = Arena::new(&[]);
@@ -346,17 +343,11 @@ impl Filled {
 }
 
 /// M1: the pool is filled with large transactions while nothing is decided.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn pool(table: &mut Table) {
     large(table, POOL, 0, &HALF);
 }
 
 /// M1: large transactions whose first nonce is missing, so that all of them wait behind a gap.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn pool_queued(table: &mut Table) {
     large(table, POOL_QUEUED, 1, &VALIDATORS);
 }
@@ -382,9 +373,6 @@ fn large(table: &mut Table, name: &str, first_nonce: u64, to: &'static [usize]) 
 }
 
 /// M1: the pool is filled with small transactions of many senders while nothing is decided.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn pool_many(table: &mut Table) {
     let many = setting("STRANGERS_TRANSACTIONS", MANY);
     let arena = Arena::new(&[("RPC__COST_PER_S_PER_IP", "0")]);
@@ -447,9 +435,6 @@ fn wrapped(folder: &Path, prefix: &str) -> PathBuf {
 }
 
 /// M6: nodes with 256 file descriptors, and more clients than that.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn descriptors(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let program = wrapped(folder.path(), "prlimit --nofile=256:256");
@@ -509,9 +494,6 @@ pub fn descriptors(table: &mut Table) {
 }
 
 /// B2: the same key on two unmodified nodes. The others continue; the twins may stop themselves.
-///
-/// # Panics
-/// When the network does not start, or an honest node exits.
 pub fn twins(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let program = folder.path().join("twin.sh");
@@ -569,9 +551,6 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 const AHEAD_MS_MAX: u64 = 500;
 
 /// N7: the clock of one validator is wrong by an hour, or by half a second.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn clock(table: &mut Table) {
     assert!(
         Path::new(FAKETIME).is_file(),

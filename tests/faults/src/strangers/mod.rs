@@ -47,9 +47,6 @@ pub fn names() -> Vec<String> {
 ///
 /// # Errors
 /// In words, for a name that does not exist.
-///
-/// # Panics
-/// When a network does not start, or a node exits.
 pub fn run(chosen: &[&str]) -> Result<usize, String> {
     let known = names();
     if let Some(unknown) = chosen

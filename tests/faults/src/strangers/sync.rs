@@ -44,9 +44,6 @@ const KINDS: [(Attack, bool); 5] = [
 ];
 
 /// Runs every kind against a node that starts from genesis.
-///
-/// # Panics
-/// When the network does not start, or a node does not join at all.
 pub fn run(table: &mut Table) {
     let arena = Arena::paced(&[], PACE_MS);
     let wanted = setting("STRANGERS_BLOCKS", BLOCKS);

@@ -8,9 +8,6 @@ use crate::history::{AccountState, ChainBlock, ChainTransfer, Outcome, ReadAnswe
 use crate::rpc::{CallError, Rpc};
 
 /// A block with its transfers.
-///
-/// # Panics
-/// When it cannot be read.
 pub(super) fn chain_block(rpc: &Rpc, height: u64) -> ChainBlock {
     let ask = |method: &str, params: Value| {
         rpc.call(method, &params)
