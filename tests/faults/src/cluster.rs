@@ -8,14 +8,17 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vibecoin_primitives::Hash;
+use vibecoin_process::log::tail;
+use vibecoin_process::process::{resident_bytes, resident_bytes_max};
+use vibecoin_tests_nodes::{CallError, Node, Rpc, clean};
 
-use crate::homes::{Homes, Plan, RPC_PORT, binary, clean};
+use crate::homes::{Homes, Plan, RPC_PORT, binary};
 use crate::netns::Net;
-use crate::process::Process;
-use crate::rpc::{CallError, Rpc};
 
 /// Time limit of a request for a head.
 const HEAD_LIMIT: Duration = Duration::from_secs(2);
+/// Lines of each log that a failure prints.
+const LOG_LINES_SHOWN: usize = 12;
 /// Poll interval of waits.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -31,7 +34,7 @@ pub struct Head {
 /// A network of nodes. Dropping it removes everything.
 pub struct Cluster {
     // Dropped in this order: processes before the namespaces that they are in.
-    processes: Vec<Mutex<Option<Process>>>,
+    processes: Vec<Mutex<Option<Node>>>,
     /// Network between the nodes.
     pub net: Net,
     /// Initial homes of the nodes.
@@ -46,7 +49,7 @@ impl Cluster {
     /// Makes namespaces and homes. No node runs yet.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        let net = Net::new(plan.nodes()).unwrap_or_else(|error| panic!("{error}"));
+        let net = Net::new(plan.nodes()).unwrap();
         Self::over(net, plan)
     }
 
@@ -74,7 +77,7 @@ impl Cluster {
         self.programs[node] = (program, variables);
     }
 
-    fn process(&self, node: usize) -> MutexGuard<'_, Option<Process>> {
+    fn process(&self, node: usize) -> MutexGuard<'_, Option<Node>> {
         self.processes[node]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -110,7 +113,7 @@ impl Cluster {
         if node < self.plan.validators {
             command.arg("--validator");
         }
-        *process = Some(Process::start(command, self.log(node)));
+        *process = Some(Node::spawn(command, self.log(node)));
     }
 
     /// Path of a node's log.
@@ -122,15 +125,14 @@ impl Cluster {
     /// `kill -9`; waits until the process has ended.
     pub fn kill(&self, node: usize) {
         let mut process = self.process(node);
-        process.as_mut().expect("the node runs").kill();
+        process.as_mut().expect("the node runs").kill_now();
         *process = None;
     }
 
     /// Stops a node as an operator does; waits until the process has ended.
     pub fn stop(&self, node: usize) {
-        let mut process = self.process(node);
-        process.as_mut().expect("the node runs").stop();
-        *process = None;
+        let process = self.process(node).take();
+        let _code = process.expect("the node runs").stop();
     }
 
     /// Freezes a node.
@@ -146,13 +148,25 @@ impl Cluster {
     /// The process id of a node that runs.
     #[must_use]
     pub fn pid(&self, node: usize) -> Option<u32> {
-        self.process(node).as_ref().map(Process::pid)
+        self.process(node).as_ref().map(Node::pid)
+    }
+
+    /// Resident memory of a node that runs, in KiB.
+    #[must_use]
+    pub fn rss_kib(&self, node: usize) -> Option<u64> {
+        Some(resident_bytes(self.pid(node)?)? / 1024)
+    }
+
+    /// The maximum resident memory of a node that runs, in KiB.
+    #[must_use]
+    pub fn peak_kib(&self, node: usize) -> Option<u64> {
+        Some(resident_bytes_max(self.pid(node)?)? / 1024)
     }
 
     /// The exit code of a node that has exited; 128 and more for a signal.
     #[must_use]
     pub fn exit_code(&self, node: usize) -> Option<i32> {
-        self.process(node).as_mut().and_then(Process::exit_code)
+        self.process(node).as_mut().and_then(Node::exit_code)
     }
 
     /// Asserts that no node has exited.
@@ -186,6 +200,13 @@ impl Cluster {
     pub fn top(&self, nodes: &[usize]) -> u64 {
         let heads = nodes.iter().filter_map(|node| self.head(*node).ok());
         heads.map(|head| head.height).max().unwrap_or(0)
+    }
+
+    /// The lowest head of those of these nodes that answer; 0 when none does.
+    #[must_use]
+    pub fn bottom(&self, nodes: &[usize]) -> u64 {
+        let heads = nodes.iter().filter_map(|node| self.head(*node).ok());
+        heads.map(|head| head.height).min().unwrap_or(0)
     }
 
     /// Waits until one of the nodes has a higher head than `height`; returns the time taken.
@@ -238,9 +259,7 @@ impl Cluster {
                 ask("consensus_getStatus"),
                 ask("net_getPeers"),
             ));
-            let log = std::fs::read_to_string(self.log(node)).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            for line in &lines[lines.len().saturating_sub(12)..] {
+            for line in tail(&self.log(node), LOG_LINES_SHOWN).lines() {
                 text.push_str(&format!("  | {line}\n"));
             }
         }

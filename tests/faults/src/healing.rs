@@ -15,6 +15,7 @@ use vibecoin_consensus::ConsensusMessage;
 use vibecoin_network::{Network, NetworkConfig, NetworkEvent, NetworkGuard, Sink};
 use vibecoin_primitives::{Hash, Height, PublicKey, Round, VoteKind};
 use vibecoin_replica::Message;
+use vibecoin_tests_nodes::copy;
 
 use crate::cluster::{Cluster, number};
 use crate::garbage::stranger;
@@ -107,19 +108,6 @@ fn database(cluster: &Cluster, node: usize) -> PathBuf {
     cluster.homes.paths[node].join("db")
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a kind").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
-}
-
 /// Cuts the end of RocksDB's own log off.
 fn cut_log(db: &Path) {
     let logs = fs::read_dir(db).expect("a database").filter_map(|entry| {
@@ -204,10 +192,8 @@ fn validator_loses(cluster: &Cluster, heard: &Heard, count: Option<u64>) {
     }
 
     // Alone first, so that its status can be read.
-    cluster
-        .net
-        .partition(&[&[0, 1, 2, FOLLOWER], &[VICTIM]])
-        .unwrap_or_else(|error| panic!("{error}"));
+    let groups: [&[usize]; 2] = [&[0, 1, 2, FOLLOWER], &[VICTIM]];
+    cluster.net.partition(&groups).unwrap();
     cluster.start(&[VICTIM]);
     let view = status(cluster, VICTIM);
     assert_eq!(view["waiting"]["reason"], "blocks_lost", "{view}");
@@ -215,7 +201,7 @@ fn validator_loses(cluster: &Cluster, heard: &Heard, count: Option<u64>) {
     assert!(through >= reached, "{view}: it had reached {reached}");
     assert_eq!(view["ready"], false, "{view}");
     assert!(cluster.head(VICTIM).expect("it answers").height < reached);
-    cluster.net.heal().unwrap_or_else(|error| panic!("{error}"));
+    cluster.net.heal().unwrap();
 
     cluster.wait_at_head(VICTIM, &others, bound);
     cluster.wait("a vote above all that it had signed", HEALS_WITHIN, || {

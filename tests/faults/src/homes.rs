@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 use vibecoin_keystore::NodeKeys;
 use vibecoin_primitives::{Address, AddressPrefix, Domain, Hash, PublicKey, SecretKey, hex};
+use vibecoin_tests_nodes::{Ran, sibling};
 
 use crate::netns::Net;
 
@@ -105,24 +105,10 @@ pub struct Homes {
 /// The binary under test: `VIBECOIN_BIN`, else the one beside the running test.
 #[must_use]
 pub fn binary() -> PathBuf {
-    let path = std::env::var_os("VIBECOIN_BIN").map_or_else(|| sibling("vibecoin"), PathBuf::from);
-    assert!(
-        path.is_file(),
-        "there is no binary {}; set VIBECOIN_BIN, or build it: scripts/build.sh prints its path as the last line",
-        path.display()
-    );
-    path
-}
-
-/// A program of the target folder that the running program is in.
-#[must_use]
-pub fn sibling(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("the running program has a path");
-    let mut folder = own.parent().unwrap_or(Path::new("."));
-    if folder.ends_with("deps") {
-        folder = folder.parent().unwrap_or(folder);
+    match std::env::var_os("VIBECOIN_BIN") {
+        Some(_) => vibecoin_tests_nodes::binary(),
+        None => sibling("vibecoin", "-p vibecoin-cli"),
     }
-    folder.join(name)
 }
 
 /// The key of account `number`; the same in every run.
@@ -132,31 +118,9 @@ fn account(number: usize) -> SecretKey {
 }
 
 /// Runs a command of the binary on a home and returns the JSON that it prints.
-pub fn command(home: &Path, arguments: &[&str]) -> Value {
-    let output = clean(Command::new(binary()))
-        .args(["-o", "json", "--home"])
-        .arg(home)
-        .args(arguments)
-        .output()
-        .expect("the binary runs");
-    assert!(
-        output.status.success(),
-        "{arguments:?}: {}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).expect("a command prints one JSON value")
-}
-
-/// Removes the caller's node variables from a command's environment.
-#[must_use]
-pub fn clean(mut command: Command) -> Command {
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("VIBECOIN_") {
-            command.env_remove(name);
-        }
-    }
-    command
+fn command(home: &Path, line: &str) -> Value {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    Ran::of(&binary(), home, &words).ok()
 }
 
 impl Homes {
@@ -169,11 +133,12 @@ impl Homes {
             .collect();
         let mut validators = Vec::new();
         for (number, home) in paths.iter().enumerate() {
-            let mut arguments = vec!["init", "--allow-unencrypted"];
-            if number < plan.validators {
-                arguments.push("--validator");
-            }
-            let made = command(home, &arguments);
+            let kind = if number < plan.validators {
+                "--validator"
+            } else {
+                ""
+            };
+            let made = command(home, &format!("init --allow-unencrypted {kind}"));
             if let Some(key) = made["validatorKey"].as_str() {
                 validators.push(PublicKey::from_hex(key).expect("a key in hex"));
             }
@@ -193,41 +158,27 @@ impl Homes {
         }
         let file = folder.join("genesis.toml");
         let file = file.to_str().expect("a folder with a plain name");
-        let mut arguments: Vec<String> = [
-            "genesis",
-            "new",
-            "--profile",
-            "devnet",
-            "--network",
-            "faults",
-            "--out",
-            file,
-        ]
-        .map(str::to_owned)
-        .to_vec();
+        let mut line = format!("genesis new --profile devnet --network faults --out {file}");
         if plan.crash_model {
-            arguments.extend(["--fault-model", "crash"].map(str::to_owned));
+            line += " --fault-model crash";
         }
         for (key, payout) in validators.iter().zip(&payouts) {
-            arguments.push("--validator".to_owned());
-            arguments.push(format!("{key}=1={}", hex::encode(&payout.0)));
+            line += &format!(" --validator {key}=1={}", hex::encode(&payout.0));
         }
         for (address, balance) in &genesis {
-            arguments.push("--account".to_owned());
-            arguments.push(format!("{}={balance}", hex::encode(&address.0)));
+            line += &format!(" --account {}={balance}", hex::encode(&address.0));
         }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let _made = command(folder, &arguments);
+        let _made = command(folder, &line);
         let text = std::fs::read_to_string(file).expect("the genesis file that was just made");
         let steady = text.replace(IDLE, &format!("empty_block_interval_ms = {}", plan.pace_ms));
         assert_ne!(steady, text, "{file} has no line {IDLE:?}");
         std::fs::write(file, steady).expect("write the genesis file");
-        let made = command(folder, &["genesis", "hash", file]);
+        let made = command(folder, &format!("genesis hash {file}"));
         let genesis_hash = made["genesisHash"].as_str().expect("genesis has a hash");
         let genesis_hash = Hash::from_hex(genesis_hash).expect("a hash in hex");
         let mut peer_ids = Vec::new();
         for home in &paths {
-            let _same_home = command(home, &["init", "--allow-unencrypted", "--genesis", file]);
+            let _same_home = command(home, &format!("init --allow-unencrypted --genesis {file}"));
             let key = NodeKeys::new(home, prefix)
                 .load_or_create_node()
                 .expect("the node key that init made");

@@ -7,7 +7,7 @@
 //!
 //! - [`netns`] makes the namespaces and injects faults between them; [`wire`] is the logic of the
 //!   link emulator `vibecoin-netwire`, which adds delay and jitter;
-//! - [`homes`] makes the initial homes of the nodes, [`process`] runs one of them;
+//! - [`homes`] makes the initial homes of the nodes, which `tests/nodes` runs;
 //! - [`cluster`] is all of that together, [`workload`] the clients, [`observer`] a passive observer;
 //! - [`scenarios`] are the faults by the names of the test programme, with the [`table`] of results;
 //! - [`healing`] removes blocks from a database under a current guard, with every vote recorded outside;
@@ -21,9 +21,7 @@ pub mod history;
 pub mod homes;
 pub mod netns;
 pub mod observer;
-pub mod process;
 pub mod random;
-pub mod rpc;
 pub mod scenarios;
 pub mod strangers;
 pub mod suites;

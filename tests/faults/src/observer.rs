@@ -10,10 +10,9 @@ use vibecoin_primitives::{
     CommitCertificate, CommitSignature, FaultModel, Hash, Height, Power, PublicKey, Round, Signature,
     Validator, ValidatorSet, hex,
 };
+use vibecoin_tests_nodes::Rpc;
 
 use crate::cluster::{Cluster, Head, hash, number};
-use crate::process::rss_kib;
-use crate::rpc::Rpc;
 
 /// Poll interval of each node.
 const LOOK: Duration = Duration::from_millis(200);
@@ -51,7 +50,7 @@ impl<'a> Observer<'a> {
             if let Ok(head) = self.cluster.head(node) {
                 self.note(node, head);
             }
-            if let Some(rss) = self.cluster.pid(node).and_then(rss_kib) {
+            if let Some(rss) = self.cluster.rss_kib(node) {
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.rss_kib.entry(node).or_default().push(rss);
             }
@@ -84,7 +83,7 @@ impl<'a> Observer<'a> {
     /// The newest resident memory of a node, in KiB.
     #[must_use]
     pub fn rss_now_kib(&self, node: usize) -> u64 {
-        self.cluster.pid(node).and_then(rss_kib).unwrap_or(0)
+        self.cluster.rss_kib(node).unwrap_or(0)
     }
 
     /// The maximum resident memory of any node, in KiB.

@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
     }
 
     fn heal(&self) {
-        self.cluster.net.heal().unwrap_or_else(|error| panic!("{error}"));
+        self.cluster.net.heal().unwrap();
     }
 
     /// Waits until all validators are at one height; returns the time taken.
@@ -239,17 +239,13 @@ impl<'a> Run<'a> {
     }
 
     fn partition(&self, groups: &[&[usize]]) {
-        self.cluster
-            .net
-            .partition(groups)
-            .unwrap_or_else(|error| panic!("{error}"));
+        self.cluster.net.partition(groups).unwrap();
     }
 
     /// N3: loss on every link, in both directions.
     pub fn loss(&mut self, percent: u32, rate_percent: u64) {
         let all = self.all();
-        let lose = self.cluster.net.lose_everywhere(percent * 10_000);
-        lose.unwrap_or_else(|error| panic!("{error}"));
+        self.cluster.net.lose_everywhere(percent * 10_000).unwrap();
         let from = self.cluster.top(&all);
         let (rate, gap) = self.rate_and_gap(&all, self.lengths.loss);
         let (text, met) = self.against_clean(rate, rate_percent);
@@ -289,10 +285,7 @@ impl<'a> Run<'a> {
         for deaf in [true, false] {
             for other in others {
                 let (from, to) = if deaf { (other, 3) } else { (3, other) };
-                self.cluster
-                    .net
-                    .cut(from, to)
-                    .unwrap_or_else(|error| panic!("{error}"));
+                self.cluster.net.cut(from, to).unwrap();
             }
             let name = if deaf { "hears nothing" } else { "is not heard" };
             let rate = self.rate_during(&others, self.lengths.one_way);

@@ -1,15 +1,16 @@
 //! Whole runs, for the tests of every change and for the long script.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use vibecoin_primitives::Hash;
+use vibecoin_tests_nodes::sibling;
 
 use crate::cluster::{Cluster, hash};
 use crate::history::OK_IN_FAULTS_MIN;
-use crate::homes::{PACE_MS, Plan, Transport, sibling};
+use crate::homes::{PACE_MS, Plan, Transport};
 use crate::netns::{Net, probe};
 use crate::observer::Observer;
 use crate::scenarios::{HEALS_WITHIN, Lengths, Run, under_observation};
@@ -33,7 +34,7 @@ fn say(text: &str) {
 
 /// Prints a description of the machine. The figures mean nothing without it.
 fn announce(what: &str, seed: u64) {
-    let machine = probe().unwrap_or_else(|error| panic!("{error}"));
+    let machine = probe().unwrap();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: Vec<&str> = load.split_whitespace().take(3).collect();
     println!("== {what}: seed {seed}, {machine}, load {}", load.join(" "));
@@ -222,12 +223,7 @@ pub fn crash(seed: u64) {
         text,
         back <= Duration::from_secs(10),
     );
-    let height = all
-        .iter()
-        .filter_map(|node| cluster.head(*node).ok())
-        .map(|head| head.height)
-        .min();
-    let audit = observer.audit(&all, height.unwrap_or(0), true);
+    let audit = observer.audit(&all, cluster.bottom(&all), true);
     let text = format!(
         "{} blocks, {} certificates of two of three",
         audit.blocks, audit.certificates
@@ -247,9 +243,9 @@ pub fn crash(seed: u64) {
 pub fn link(seed: u64) {
     announce("four validators far from each other", seed);
     let plan = Plan::validators(4);
-    let mut net = Net::new(plan.nodes()).unwrap_or_else(|error| panic!("{error}"));
-    let emulated = net.emulate(&sibling("vibecoin-netwire"), seed, "");
-    emulated.unwrap_or_else(|error| panic!("{error}"));
+    let mut net = Net::new(plan.nodes()).unwrap();
+    let netwire = sibling("vibecoin-netwire", "-p vibecoin-tests-faults --bins");
+    net.emulate(&netwire, seed, "").unwrap();
     let mut cluster = Cluster::over(net, plan);
     up(&cluster);
     let all = cluster.validators();
@@ -259,10 +255,7 @@ pub fn link(seed: u64) {
         "delay-ms=70 jitter-ms=60",
         "delay-ms=20 jitter-ms=10 loss=0.02 reorder=0.02",
     ] {
-        cluster
-            .net
-            .set_links(links)
-            .unwrap_or_else(|error| panic!("{error}"));
+        cluster.net.set_links(links).unwrap();
         let from = cluster.top(&all);
         let begun = Instant::now();
         cluster.wait_for_block(&all, from.saturating_add(30), HEALS_WITHIN);
@@ -276,32 +269,13 @@ pub fn link(seed: u64) {
             Verdict::Figure,
         );
     }
-    cluster
-        .net
-        .set_links("")
-        .unwrap_or_else(|error| panic!("{error}"));
+    cluster.net.set_links("").unwrap();
     for node in &all {
         cluster.wait_at_head(*node, &all, HEALS_WITHIN);
     }
-    let height = all
-        .iter()
-        .filter_map(|node| cluster.head(*node).ok())
-        .map(|head| head.height)
-        .min();
-    let audit = Observer::new(&cluster).audit(&all, height.unwrap_or(0), true);
+    let audit = Observer::new(&cluster).audit(&all, cluster.bottom(&all), true);
     println!("\n{table}");
     audit.assert_clean();
-}
-
-/// Path of the program with Byzantine behaviours.
-fn byzantine_program() -> PathBuf {
-    let path = sibling("vibecoin-byzantine");
-    assert!(
-        path.is_file(),
-        "there is no {}; build it: cargo build --release -p vibecoin-tests-faults --features byzantine --bins",
-        path.display()
-    );
-    path
 }
 
 /// Behaviours of the last of four validators, with the expected evidence.
@@ -334,7 +308,10 @@ const EXTRA_ROUNDS_MAX: u64 = 1;
 /// B1, B3, B4: one of four validators is Byzantine, with one behaviour after the other.
 pub fn byzantine(seed: u64) {
     announce("four validators, one of which lies", seed);
-    let program = byzantine_program();
+    let program = sibling(
+        "vibecoin-byzantine",
+        "-p vibecoin-tests-faults --features byzantine --bins",
+    );
     let honest = [0, 1, 2];
     let mut table = Table::default();
     let mut clean = 0;

@@ -11,13 +11,13 @@ use vibecoin_byzantine::Attack;
 use vibecoin_primitives::{
     Address, Amount, Domain, Hash, Height, Operation, SecretKey, TransactionBody, encode, hex,
 };
+use vibecoin_tests_nodes::{CallError, Rpc, copy};
 use vibecoin_tests_support::body;
 
 use super::arena::{Arena, FOLLOWER, How, TRAITOR, interfaces, peers};
 use super::setting;
 use crate::cluster::number;
 use crate::homes::binary;
-use crate::rpc::{CallError, Rpc};
 use crate::scenarios::HEALS_WITHIN;
 use crate::table::{Table, Verdict};
 
@@ -424,10 +424,10 @@ pub fn pool_many(table: &mut Table) {
     filled.row(table, POOL_MANY, &what, 0);
 }
 
-/// A program that runs the node behind a prefix of words.
-fn wrapped(folder: &Path, prefix: &str) -> PathBuf {
+/// A program that runs the node behind these words, with more of them at the end.
+fn wrapped(folder: &Path, before: &str, after: &str) -> PathBuf {
     let path = folder.join("node.sh");
-    let script = format!("#!/bin/sh\nexec {prefix} {} \"$@\"\n", binary().display());
+    let script = format!("#!/bin/sh\nexec {before} {} \"$@\" {after}\n", binary().display());
     std::fs::write(&path, script).expect("write a script");
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&path, mode).expect("make it executable");
@@ -437,7 +437,7 @@ fn wrapped(folder: &Path, prefix: &str) -> PathBuf {
 /// M6: nodes with 256 file descriptors, and more clients than that.
 pub fn descriptors(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = wrapped(folder.path(), "prlimit --nofile=256:256");
+    let program = wrapped(folder.path(), "prlimit --nofile=256:256", "");
     let mut arena = Arena::new(&[]);
     for node in ALL {
         arena.cluster.replace_program(node, program.clone(), Vec::new());
@@ -496,20 +496,12 @@ pub fn descriptors(table: &mut Table) {
 /// B2: the same key on two unmodified nodes. The others continue; the twins may stop themselves.
 pub fn twins(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = folder.path().join("twin.sh");
-    let script = format!("#!/bin/sh\nexec {} \"$@\" --validator\n", binary().display());
-    std::fs::write(&program, script).expect("write a script");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("make it executable");
+    let program = wrapped(folder.path(), "", "--validator");
     let mut arena = Arena::new(&[]);
     let homes = arena.cluster.homes.paths.clone();
     let node_key = std::fs::read(homes[FOLLOWER].join("node.key")).expect("the follower's own key");
     // Everything of the validator's home, before it ever ran, except the name on the network.
-    let status = std::process::Command::new("cp")
-        .args(["-a", "--"])
-        .arg(homes[TRAITOR].join("."))
-        .arg(&homes[FOLLOWER])
-        .status();
-    assert!(status.expect("cp runs").success(), "copy the home");
+    copy(&homes[TRAITOR].join("."), &homes[FOLLOWER]);
     std::fs::write(homes[FOLLOWER].join("node.key"), node_key).expect("write the key back");
     arena.cluster.replace_program(FOLLOWER, program, Vec::new());
     let honest = [0, 1, 2];

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use vibecoin_primitives::Address;
+use vibecoin_tests_nodes::{CallError, Rpc};
 
 use crate::cluster::{hash, number};
 use crate::history::{AccountState, ChainBlock, ChainTransfer, Outcome, ReadAnswer, SupplyAnswer, Transfer};
-use crate::rpc::{CallError, Rpc};
 
 /// A block with its transfers.
 pub(super) fn chain_block(rpc: &Rpc, height: u64) -> ChainBlock {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vibecoin_loadgen::{Member, Signed, Terms};
 use vibecoin_primitives::{Address, Amount, Height, hex};
+use vibecoin_tests_nodes::CallError;
 
 use super::answers::{fate, is_refused, read_answer, supply_answer};
 use super::{CLIENTS, Workload};
 use crate::history::{Call, Done, Outcome, Transfer};
 use crate::random::Random;
-use crate::rpc::CallError;
 
 /// Transfers of one call.
 const BATCH_MAX: usize = 4;
