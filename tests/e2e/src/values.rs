@@ -1,11 +1,10 @@
 //! Values and files that several tests read and write.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::Home;
+use crate::{Home, copy};
 
 /// A number, as the interface writes it: in a string.
 #[must_use]
@@ -33,11 +32,6 @@ pub fn secret(home: &Home, name: &str, content: &str) -> String {
 #[must_use]
 pub fn without_genesis(home: &Home) -> Home {
     let bare = Home::new();
-    let copied = Command::new("cp")
-        .arg("-r")
-        .args([home.file("keys"), bare.path().to_owned()])
-        .status()
-        .unwrap();
-    assert!(copied.success());
+    copy(&home.file("keys"), bare.path());
     bare
 }

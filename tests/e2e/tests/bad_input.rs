@@ -122,10 +122,7 @@ fn every_bad_transaction_is_refused_with_its_code_and_the_node_goes_on() {
     let unknown = home.run(&["tx", "wait", &other_chain, "--timeout", "1"]);
     unknown.fails(6, "timeout");
     assert!(
-        unknown.json["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("knows no transaction"),
+        unknown.message().contains("knows no transaction"),
         "{}",
         unknown.json
     );
@@ -145,12 +142,7 @@ fn every_bad_transaction_is_refused_with_its_code_and_the_node_goes_on() {
 fn an_init_that_got_no_passphrase_can_be_repeated() {
     let home = Home::new();
     let missing = home.file("no-such-passphrase");
-    let failed = home.run(&[
-        "init",
-        "--validator",
-        "--password-file",
-        missing.to_str().unwrap(),
-    ]);
+    let failed = home.line(&format!("init --validator --password-file {}", missing.display()));
     assert_ne!(failed.code, 0, "{}", failed.json);
     let made = home.run(&["init", "--validator", "--allow-unencrypted"]).ok();
     assert!(made["validatorKey"].is_string(), "{made}");

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Home, Liar, Node, binary};
+use vibecoin_tests_e2e::{Home, Liar, Node, binary, copy, secret, without_genesis};
 
 const TABLE: &str = include_str!("../../../node/cli/exit-codes.md");
 /// A hash that identifies nothing.
@@ -75,10 +75,7 @@ impl World {
             }
             answer
         });
-        let keys = Home::new();
-        let mut copy = Command::new("cp");
-        copy.arg("-r").arg(running.file("keys")).arg(keys.path());
-        assert!(copy.status().unwrap().success());
+        let keys = without_genesis(&running);
         let stopped = Home::devnet();
         assert_eq!(Node::start(&stopped, &["--allow-unencrypted"]).stop(), 0);
         let empty = Home::new();
@@ -98,13 +95,7 @@ impl World {
     /// A home like that of the stopped node.
     fn copy(&self) -> Home {
         let home = Home::new();
-        let copied = Command::new("cp")
-            .args(["-r", "--preserve=mode"])
-            .arg(format!("{}/.", self.stopped.path().display()))
-            .arg(home.path())
-            .status()
-            .unwrap();
-        assert!(copied.success());
+        copy(&self.stopped.path().join("."), home.path());
         home
     }
 
@@ -160,18 +151,10 @@ impl World {
                 let pay = ["transfer", "dev1", "1", "--from", "dev0", "--allow-unencrypted"];
                 on(&self.keys, &[&["--url", self.liar.url()], &pay[..]].concat())
             }
-            "the node calls a nonce taken, and proves no other transaction with it" => on(
-                running,
-                &[
-                    "--url",
-                    self.liar.url(),
-                    "transfer",
-                    "dev1",
-                    "1",
-                    "--from",
-                    "dev0",
-                ],
-            ),
+            "the node calls a nonce taken, and proves no other transaction with it" => {
+                let pay = ["transfer", "dev1", "1", "--from", "dev0"];
+                on(running, &[&["--url", self.liar.url()], &pay[..]].concat())
+            }
             "the node's pool is full and wants more than is paid without a typed fee" => {
                 let pay = ["transfer", "dev1", "1", "--from", "dev0"];
                 on(running, &[&["--url", self.full.url()], &pay[..]].concat())
@@ -180,19 +163,10 @@ impl World {
                 let pay = ["transfer", "dev1", "1", "--from", "dev0", "--fee", "1000000"];
                 on(running, &[&["--url", self.full.url()], &pay[..]].concat())
             }
-            "the node is of another chain than the home" => on(
-                &self.stopped,
-                &[
-                    "--url",
-                    self.node.url(),
-                    "transfer",
-                    "rich",
-                    "1",
-                    "--from",
-                    "rich",
-                    "--allow-unencrypted",
-                ],
-            ),
+            "the node is of another chain than the home" => {
+                let pay = ["transfer", "rich", "1", "--from", "rich", "--allow-unencrypted"];
+                on(&self.stopped, &[&["--url", self.node.url()], &pay[..]].concat())
+            }
             "the key does not exist" => on(running, &["keys", "show", "nobody"]),
             "the key whose account is asked for does not exist" => {
                 on(running, &["account", "show", "nobody"])
@@ -201,10 +175,7 @@ impl World {
                 on(running, &["transfer", "nobody", "1", "--from", "dev0"])
             }
             "a genesis file is to get an account that it has" => {
-                let (path, show) = (
-                    running.file("genesis.toml"),
-                    running.run(&["genesis", "show"]).ok(),
-                );
+                let (path, show) = (running.file("genesis.toml"), running.line("genesis show").ok());
                 let account = show["accounts"][0]["address"].as_str().unwrap();
                 on(
                     running,
@@ -212,10 +183,7 @@ impl World {
                 )
             }
             "a genesis file is to get a validator that it has" => {
-                let (path, show) = (
-                    running.file("genesis.toml"),
-                    running.run(&["genesis", "show"]).ok(),
-                );
+                let (path, show) = (running.file("genesis.toml"), running.line("genesis show").ok());
                 let validator = &show["validators"][0];
                 let word = |field: &str| validator[field].as_str().unwrap();
                 let path = path.to_str().unwrap();
@@ -233,10 +201,8 @@ impl World {
                 )
             }
             "the words of a key to import are not valid" => {
-                let file = empty.file("words");
-                std::fs::write(&file, "abandon ".repeat(11)).unwrap();
-                std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-                on(empty, &["keys", "import", "a", "--mnemonic", &path("words")])
+                let words = secret(empty, "words", &"abandon ".repeat(11));
+                on(empty, &["keys", "import", "a", "--mnemonic", &words])
             }
             "the account does not exist" => on(running, &["account", "show", NOBODY]),
             "the transaction does not exist" => on(running, &["tx", "show", NOBODY]),

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use serde_json::json;
-use vibecoin_tests_e2e::{Home, Node};
+use vibecoin_tests_e2e::{Home, Node, copy};
 
 /// A configuration that moves every file.
 const MOVED: &str = r#"
@@ -34,55 +34,15 @@ const SIGNS: [&str; 1] = ["--allow-unencrypted"];
 fn moved() -> Home {
     let home = Home::new();
     fs::write(home.file("config.toml"), MOVED).unwrap();
-    let made = home.run(&["init", "--validator", "--allow-unencrypted"]).ok();
-    let validator = made["validatorKey"].as_str().unwrap().to_owned();
-    let rich = home.run(&["keys", "new", "rich", "--allow-unencrypted"]).ok();
-    let rich = rich["address"].as_str().unwrap().to_owned();
-    let given = home.file("given.toml");
-    let given = given.to_str().unwrap();
-    let (member, account) = (format!("{validator}=1={rich}"), format!("{rich}=1000000000000"));
-    let arguments = [
-        "genesis",
-        "new",
-        "--profile",
-        "devnet",
-        "--validator",
-        &member,
-        "--account",
-        &account,
-    ];
-    let _made = home.run(&[&arguments[..], &["--out", given]].concat()).ok();
-    let _made = home.run(&["init", "--genesis", given]).ok();
+    home.found();
     home
 }
 
 /// Makes a block with a transfer in it.
 fn block(home: &Home) {
     let to = home.address("rich");
-    let arguments = [
-        "transfer",
-        &to,
-        "1",
-        "--from",
-        "rich",
-        "--allow-unencrypted",
-        "--wait",
-        "final",
-    ];
-    assert_eq!(home.run(&arguments).ok()["success"], true);
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
+    let line = format!("transfer {to} 1 --from rich --allow-unencrypted --wait final");
+    assert_eq!(home.line(&line).ok()["success"], true);
 }
 
 fn flip(path: &Path, at: usize) {

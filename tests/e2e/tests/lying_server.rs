@@ -342,16 +342,7 @@ fn the_text_of_a_failure_names_what_was_signed_and_may_be_included() {
     let built = home.file("unsigned");
     let built = built.to_str().unwrap();
     let _file = home
-        .run(&[
-            "tx",
-            "build",
-            "--from",
-            "dev4",
-            "--transfer",
-            "dev1=7",
-            "--out",
-            built,
-        ])
+        .line(&format!("tx build --from dev4 --transfer dev1=7 --out {built}"))
         .ok();
     let _file = home
         .run(&["tx", "sign", built, "--key", "dev4", "--out", signed])

@@ -29,14 +29,12 @@ fn the_operator_bans_and_lets_in_again_and_nobody_else_does() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    let id = home.run(&["peers", "id"]).ok()["peerId"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let shown = home.line("peers id").ok();
+    let id = shown["peerId"].as_str().unwrap();
     assert_eq!(node.ready["peerId"], id);
     assert_eq!(home.run(&["peers", "list"]).ok(), json!([]));
     let _banned = home
-        .run(&["peers", "ban", &id, "--reason", "a drill", "--seconds", "600"])
+        .run(&["peers", "ban", id, "--reason", "a drill", "--seconds", "600"])
         .ok();
     let bans = home.run(&["peers", "bans"]).ok();
     assert_eq!(
@@ -44,9 +42,9 @@ fn the_operator_bans_and_lets_in_again_and_nobody_else_does() {
         (&json!(id), &json!("a drill")),
         "{bans}"
     );
-    let _again = home.run(&["peers", "unban", &id]).ok();
+    let _again = home.run(&["peers", "unban", id]).ok();
     assert_eq!(home.run(&["peers", "bans"]).ok(), json!([]));
-    home.run(&["peers", "unban", &id]).fails(1, "admin_refused");
+    home.run(&["peers", "unban", id]).fails(1, "admin_refused");
     home.run(&["peers", "add", "nonsense"]).fails(1, "admin_refused");
 
     // Without the token, with a wrong one, and at the public listener.
