@@ -59,25 +59,12 @@ fn validators() -> ValidatorSet {
 
 fn config(number: u8) -> NetworkConfig {
     NetworkConfig {
-        genesis: GENESIS,
-        node_key: [number; 32],
         listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
-        external: Vec::new(),
-        peers: Vec::new(),
-        bootnodes: Vec::new(),
-        reserved: Vec::new(),
-        exchange: false,
-        inbound_max: 8,
-        outbound_max: 8,
         per_ip_max: 1,
         per_subnet_max: 1,
-        bytes_per_s_per_peer: 1 << 30,
-        memory_max_bytes: 1 << 40,
-        peers_file: None,
-        validator_proof: None,
-        validators: validators(),
         agent: "test".to_owned(),
         head: Height(u64::from(number)),
+        ..NetworkConfig::unconnected(GENESIS, [number; 32], validators())
     }
 }
 
