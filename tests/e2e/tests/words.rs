@@ -3,9 +3,19 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use vibecoin_tests_e2e::{Home, Node, binary};
+
+/// Starts a command that waits: the process, the first line on its stderr, and the rest of it.
+fn waiting(mut command: Command) -> (Child, String, BufReader<ChildStderr>) {
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    (child, line, stderr)
+}
 
 #[test]
 fn a_wrong_argument_is_answered_like_every_other_error() {
@@ -94,16 +104,8 @@ fn a_wait_for_the_keystore_says_for_whom_and_how_long() {
     let _made = home.run(&["keys", "new", "first", "--allow-unencrypted"]).ok();
     let keys = File::open(home.file("keys")).unwrap();
     keys.lock().unwrap();
-    let mut waiting = home
-        .command(&["keys", "new", "second", "--allow-unencrypted"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(waiting.stderr.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    let command = home.command(&["keys", "new", "second", "--allow-unencrypted"]);
+    let (mut waiting, line, _stderr) = waiting(command);
     let holder = format!(
         "waiting for another command that changes these keys (pid {})",
         std::process::id()
@@ -156,19 +158,8 @@ fn a_wait_for_a_node_says_for_what_and_how_long() {
         let nonce = nonce.to_string();
         home.command(&["transfer", "dev1", "1", "--from", "dev0", "--nonce", &nonce])
     };
-    let first_line = |waiting: &mut std::process::Child| {
-        let mut line = String::new();
-        let mut stderr = BufReader::new(waiting.stderr.take().unwrap());
-        stderr.read_line(&mut line).unwrap();
-        (line, stderr)
-    };
     // Behind a gap no block can include it.
-    let mut behind = pay(next + 1)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (line, _stderr) = first_line(&mut behind);
+    let (mut behind, line, _stderr) = waiting(pay(next + 1));
     let begins = format!("waiting until the node at {} has 0x", node.url());
     assert!(
         line.starts_with(&begins) && line.ends_with(" in a block, for 1 s\n"),
@@ -180,13 +171,7 @@ fn a_wait_for_a_node_says_for_what_and_how_long() {
     // A node that accepts the call and does not answer.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let mut asking = home
-        .command(&["--url", &url, "status"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (line, _stderr) = first_line(&mut asking);
+    let (mut asking, line, _stderr) = waiting(home.command(&["--url", &url, "status"]));
     assert_eq!(line, format!("waiting for the node at {url}, for 1 s\n"));
     asking.kill().unwrap();
     asking.wait().unwrap();
@@ -201,13 +186,8 @@ fn a_wait_for_a_node_says_for_what_and_how_long() {
         ),
         (&["subscribe", "transactions"], "the next transaction"),
     ] {
-        let mut following = home
-            .command(&[words, &["--count", "1"]].concat())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (line, _stderr) = first_line(&mut following);
+        let command = home.command(&[words, &["--count", "1"]].concat());
+        let (mut following, line, _stderr) = waiting(command);
         let url = node.url();
         assert_eq!(
             line,

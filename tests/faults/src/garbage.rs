@@ -17,11 +17,11 @@ use vibecoin_primitives::{
     Transaction, TransactionBody, TransactionV1, Vote, VoteKind,
 };
 use vibecoin_replica::Message;
+use vibecoin_tests_behaviours::Rng;
 use vibecoin_tests_support::{body, sign_part, transfer};
 
 use crate::cluster::Cluster;
 use crate::homes::P2P_PORT;
-use crate::random::Random;
 
 /// Number of idle connections.
 const HALF_OPEN: usize = 200;
@@ -86,7 +86,7 @@ pub fn attack(cluster: &Cluster, ended: &AtomicBool, seed: u64) -> Report {
         for (number, kind) in [noise, oversize, drip].into_iter().enumerate() {
             let (targets, counters) = (&targets, &counters);
             scope.spawn(move || {
-                let mut random = Random::new(seed.wrapping_add(u64::try_from(number).unwrap_or(0)));
+                let mut random = Rng::new(seed.wrapping_add(u64::try_from(number).unwrap_or(0)), 0);
                 while !ended.load(Ordering::Relaxed) {
                     let target = targets[random.index(targets.len())];
                     if let Some(stream) = dial(target, counters) {
@@ -130,7 +130,7 @@ fn send(stream: &mut TcpStream, bytes: &[u8], counters: &Counters) -> bool {
 }
 
 /// Random bytes, as many as the node takes.
-fn noise(mut stream: TcpStream, random: &mut Random, counters: &Counters, ended: &AtomicBool) {
+fn noise(mut stream: TcpStream, random: &mut Rng, counters: &Counters, ended: &AtomicBool) {
     while !ended.load(Ordering::Relaxed) {
         let len = 1 + random.index(BURST_BYTES);
         if !send(&mut stream, &random.bytes(len), counters) {
@@ -141,7 +141,7 @@ fn noise(mut stream: TcpStream, random: &mut Random, counters: &Counters, ended:
 
 /// Sends a correct start of the protocol negotiation, then announces a frame of 2^63 bytes, or the
 /// handshake message of the maximum length with random contents.
-fn oversize(mut stream: TcpStream, random: &mut Random, counters: &Counters, _: &AtomicBool) {
+fn oversize(mut stream: TcpStream, random: &mut Rng, counters: &Counters, _: &AtomicBool) {
     if !send(&mut stream, b"\x13/multistream/1.0.0\n", counters) {
         return;
     }
@@ -161,7 +161,7 @@ fn oversize(mut stream: TcpStream, random: &mut Random, counters: &Counters, _: 
 }
 
 /// One byte every half second: a connection whose message never completes.
-fn drip(mut stream: TcpStream, random: &mut Random, counters: &Counters, ended: &AtomicBool) {
+fn drip(mut stream: TcpStream, random: &mut Rng, counters: &Counters, ended: &AtomicBool) {
     let begun = Instant::now();
     while !ended.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(15) {
         if !send(&mut stream, &random.bytes(1), counters) {
@@ -208,7 +208,7 @@ impl Sink for Doors {
 /// Sends a correct handshake, and then invalid messages; with a new identity whenever all nodes have
 /// dropped it.
 fn member(cluster: &Cluster, counters: &Counters, ended: &AtomicBool, seed: u64) {
-    let mut random = Random::new(seed.wrapping_add(99));
+    let mut random = Rng::new(seed.wrapping_add(99), 0);
     while !ended.load(Ordering::Relaxed) {
         let doors = Arc::new(Doors::default());
         let config = stranger(cluster, &mut random);
@@ -232,7 +232,7 @@ fn member(cluster: &Cluster, counters: &Counters, ended: &AtomicBool, seed: u64)
     }
 }
 
-pub(crate) fn stranger(cluster: &Cluster, random: &mut Random) -> NetworkConfig {
+pub(crate) fn stranger(cluster: &Cluster, random: &mut Rng) -> NetworkConfig {
     let homes = &cluster.homes;
     let peers = homes.peer_ids.iter().enumerate().take(cluster.plan.validators);
     NetworkConfig {
@@ -253,14 +253,14 @@ fn say(network: &Network, message: &Message) {
     }
 }
 
-fn fill<const N: usize>(random: &mut Random) -> [u8; N] {
+fn fill<const N: usize>(random: &mut Rng) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&random.bytes(N));
     bytes
 }
 
 /// A well-formed message with invalid contents.
-fn bad_message(cluster: &Cluster, random: &mut Random) -> Message {
+fn bad_message(cluster: &Cluster, random: &mut Rng) -> Message {
     let genesis = cluster.homes.genesis_hash;
     let own = SecretKey::from_seed(&fill(random));
     let victim = cluster.homes.validators[random.index(cluster.homes.validators.len())];

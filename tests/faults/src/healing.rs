@@ -15,13 +15,13 @@ use vibecoin_consensus::ConsensusMessage;
 use vibecoin_network::{Network, NetworkConfig, NetworkEvent, NetworkGuard, Sink};
 use vibecoin_primitives::{Hash, Height, PublicKey, Round, VoteKind};
 use vibecoin_replica::Message;
+use vibecoin_tests_behaviours::Rng;
 use vibecoin_tests_nodes::copy;
 
 use crate::cluster::{Cluster, number};
 use crate::garbage::stranger;
 use crate::homes::Plan;
 use crate::observer::Observer;
-use crate::random::Random;
 use crate::scenarios::HEALS_WITHIN;
 
 /// The validator that loses blocks.
@@ -98,7 +98,7 @@ fn listen(cluster: &Cluster, heard: &Arc<Heard>, seed: u64) -> NetworkGuard {
     let config = NetworkConfig {
         head: Height(0),
         agent: "listener".to_owned(),
-        ..stranger(cluster, &mut Random::new(seed))
+        ..stranger(cluster, &mut Rng::new(seed, 0))
     };
     let (_network, guard) = Network::start(config, heard.clone()).expect("a network without listeners");
     guard

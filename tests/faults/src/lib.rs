@@ -21,7 +21,6 @@ pub mod history;
 pub mod homes;
 pub mod netns;
 pub mod observer;
-pub mod random;
 pub mod scenarios;
 pub mod strangers;
 pub mod suites;

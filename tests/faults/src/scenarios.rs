@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vibecoin_tests_behaviours::Rng;
 
 use crate::cluster::Cluster;
 use crate::garbage;
 use crate::history::{Summary, check};
 use crate::observer::{Audit, Observer};
-use crate::random::Random;
 use crate::table::{Table, Verdict, seconds};
 use crate::workload::{CLIENTS, Workload};
 
@@ -88,7 +88,7 @@ impl Lengths {
 pub struct Run<'a> {
     cluster: &'a Cluster,
     lengths: Lengths,
-    random: Random,
+    random: Rng,
     /// Blocks per 1,000 seconds without faults.
     clean_millirate: u64,
     /// Measured values.
@@ -130,7 +130,7 @@ impl<'a> Run<'a> {
         Self {
             cluster,
             lengths,
-            random: Random::new(seed),
+            random: Rng::new(seed, 0),
             clean_millirate: 0,
             table: Table::default(),
         }
@@ -360,7 +360,7 @@ impl<'a> Run<'a> {
                 .iter()
                 .map(|node| {
                     let (node, ended) = (*node, &ended);
-                    let mut random = Random::new(seed.wrapping_add(u64::try_from(node).unwrap_or(0)));
+                    let mut random = Rng::new(seed.wrapping_add(u64::try_from(node).unwrap_or(0)), 0);
                     scope.spawn(move || {
                         let mut restarts = 0u64;
                         while !ended.load(Ordering::SeqCst) {
