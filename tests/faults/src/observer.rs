@@ -80,10 +80,11 @@ impl<'a> Observer<'a> {
         self.ended.store(true, Ordering::Relaxed);
     }
 
-    /// The newest resident memory of a node, in KiB.
+    /// The present resident memory of the largest of these nodes, in KiB.
     #[must_use]
-    pub fn rss_now_kib(&self, node: usize) -> u64 {
-        self.cluster.rss_kib(node).unwrap_or(0)
+    pub fn rss_now_kib(&self, nodes: &[usize]) -> u64 {
+        let all = nodes.iter().filter_map(|node| self.cluster.rss_kib(*node));
+        all.max().unwrap_or(0)
     }
 
     /// The maximum resident memory of any node, in KiB.

@@ -187,13 +187,8 @@ pub fn crash(seed: u64) {
     let first = cluster.wait_for_block(&two, from, HEALS_WITHIN);
     let more = cluster.wait_for_block(&two, from.saturating_add(10), HEALS_WITHIN);
     let text = format!("first {} ms, ten {} ms", first.as_millis(), more.as_millis());
-    table.row(
-        "",
-        "crash-fault mode, one of three killed: next blocks",
-        "progress",
-        text,
-        true,
-    );
+    let what = "crash-fault mode, one of three killed: next blocks";
+    table.row("", what, "progress", text, true);
 
     let _before = kill(1);
     // Transactions in transit may complete; after that none may.
@@ -203,38 +198,26 @@ pub fn crash(seed: u64) {
     let after = cluster.top(&[2]);
     assert_eq!(after, stopped, "one of three decided a block");
     cluster.assert_alive();
-    table.row(
-        "",
-        "crash-fault mode, two of three killed: blocks in 8 s",
-        "0",
-        "0".to_owned(),
-        true,
-    );
+    let what = "crash-fault mode, two of three killed: blocks in 8 s";
+    table.row("", what, "0", "0".to_owned(), true);
 
     cluster.start(&[0, 1]);
     let back = cluster.wait_for_block(&all, stopped, HEALS_WITHIN);
     let height = cluster.top(&all);
     cluster.wait_all_reach(&all, height, HEALS_WITHIN);
     let text = format!("{} ms", back.as_millis());
-    table.row(
-        "",
+    let (what, met) = (
         "crash-fault mode, both back: first block",
-        "≤ 10 s",
-        text,
         back <= Duration::from_secs(10),
     );
+    table.row("", what, "≤ 10 s", text, met);
     let audit = observer.audit(&all, cluster.bottom(&all), true);
     let text = format!(
         "{} blocks, {} certificates of two of three",
         audit.blocks, audit.certificates
     );
-    table.row(
-        "",
-        "crash-fault mode: one chain",
-        "0 forks",
-        text,
-        audit.wrong.is_empty(),
-    );
+    let met = audit.wrong.is_empty();
+    table.row("", "crash-fault mode: one chain", "0 forks", text, met);
     println!("\n{table}");
     audit.assert_clean();
 }
@@ -261,13 +244,8 @@ pub fn link(seed: u64) {
         cluster.wait_for_block(&all, from.saturating_add(30), HEALS_WITHIN);
         let blocks = cluster.top(&all).saturating_sub(from).max(1);
         let interval = begun.elapsed().as_millis() / u128::from(blocks);
-        table.row(
-            "N4",
-            &format!("{links}: block interval"),
-            "",
-            format!("{interval} ms"),
-            Verdict::Figure,
-        );
+        let what = format!("{links}: block interval");
+        table.row("N4", &what, "", format!("{interval} ms"), Verdict::Figure);
     }
     cluster.net.set_links("").unwrap();
     for node in &all {
