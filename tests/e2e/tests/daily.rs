@@ -82,12 +82,11 @@ fn a_writer_of_a_genesis_refuses_what_the_check_refuses_and_leaves_the_file() {
         .fails(7, "input_file_invalid");
     home.run(&["genesis", "add-account", path, &rich, "5"])
         .fails(7, "input_file_invalid");
-    let other = home.run(&["keys", "new", "other", "--allow-unencrypted"]).ok();
-    let other = other["address"].as_str().unwrap();
-    home.run(&["genesis", "add-account", path, other, &u64::MAX.to_string()])
+    let other = home.new_key("other");
+    home.run(&["genesis", "add-account", path, &other, &u64::MAX.to_string()])
         .fails(7, "input_file_invalid");
     // Zero funds are invalid in any file.
-    home.run(&["genesis", "add-account", path, other, "0"])
+    home.run(&["genesis", "add-account", path, &other, "0"])
         .fails(2, "usage");
     assert_eq!(
         std::fs::read_to_string(&file).unwrap(),

@@ -101,16 +101,11 @@ fn tools_look_where_the_node_looks_and_never_call_clean_what_it_refuses() {
     copy(&kept, &db);
     let checked = home.run(&["db", "check", "--quick"]);
     checked.fails(20, "corruption");
-    assert!(
-        checked.json["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("was committed")
-    );
+    assert!(checked.message().contains("was committed"));
     assert_eq!(checked.json["error"]["data"]["clean"], false, "{}", checked.json);
     let refused = home.run(&["node", "--rpc.port", "0", "--allow-unencrypted"]);
     refused.fails(20, "corruption");
-    let message = refused.json["error"]["message"].as_str().unwrap();
+    let message = refused.message();
     assert!(message.contains("decides blocks alone"), "{message}");
 
     // The promise of the message: a follower's database restores it.

@@ -56,7 +56,7 @@ fn a_host_or_origin_that_would_never_match_ends_the_start() {
     ] {
         let refused = home.run(&["node", "--dev", "--rpc.port", "0", key, entry]);
         assert_eq!(refused.code, 10, "{}", refused.json);
-        let message = refused.json["error"]["message"].as_str().unwrap();
+        let message = refused.message();
         assert!(message.contains(entry) && message.contains("rpc."), "{message}");
     }
 }

@@ -101,7 +101,7 @@ fn the_prices_and_the_head_that_a_server_names_do_not_decide_what_is_signed() {
     for more in [&[][..], &["--dry-run"]] {
         let refused = transfer(&bare, liar.url(), more);
         refused.fails(4, "fee_too_high");
-        let message = refused.json["error"]["message"].as_str().unwrap();
+        let message = refused.message();
         assert!(message.contains("5000000000"), "the fee is named: {message}");
     }
     let most = (2 * FEE).to_string();
@@ -411,7 +411,7 @@ fn a_payment_that_gets_no_answer_is_named() {
         assert_ne!(lost.code, 0, "{}", lost.json);
         let signed = &lost.json["error"]["data"]["signed"];
         let hash = signed["hash"].as_str().unwrap_or_else(|| panic!("{}", lost.json));
-        let hint = lost.json["error"]["hint"].as_str().unwrap();
+        let hint = lost.hint();
         assert!(hint.contains(&format!("tx status {hash}`")), "{hint}");
     }
 }

@@ -65,10 +65,9 @@ fn the_operator_bans_and_lets_in_again_and_nobody_else_does() {
 fn a_scrape_shows_everything_that_is_documented() {
     let home = Home::new();
     let node = Node::start(&home, &LISTENERS);
-    let to = home.run(&["keys", "new", "friend", "--allow-unencrypted"]).ok();
-    let to = to["address"].as_str().unwrap();
+    let to = home.new_key("friend");
     let sent = home
-        .run(&["transfer", to, "1000", "--from", "dev0", "--wait", "final"])
+        .run(&["transfer", &to, "1000", "--from", "dev0", "--wait", "final"])
         .ok();
     assert_eq!(sent["success"], true, "{sent}");
     // A metric may follow the answer by a moment: it is counted after the commit was announced.
@@ -113,8 +112,7 @@ fn a_scrape_shows_everything_that_is_documented() {
 fn voting_can_be_looked_at_and_the_faucet_pays() {
     let home = Home::new();
     let node = Node::dev(&home);
-    let to = home.run(&["keys", "new", "friend", "--allow-unencrypted"]).ok();
-    let to = to["address"].as_str().unwrap();
+    let to = home.new_key("friend");
     let id = node.call("dev_faucet", json!([to, "777"]))["hash"]
         .as_str()
         .unwrap()

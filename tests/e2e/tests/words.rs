@@ -44,9 +44,9 @@ fn a_wrong_argument_is_answered_like_every_other_error() {
     ] {
         let ran = home.run(&line.split_whitespace().collect::<Vec<_>>());
         ran.fails(2, "usage");
-        let message = ran.json["error"]["message"].as_str().unwrap();
+        let message = ran.message();
         assert!(message.contains("it is a whole number, "), "{line}: {message}");
-        let hint = ran.json["error"]["hint"].as_str().unwrap();
+        let hint = ran.hint();
         let help: Vec<&str> = hint.split('`').nth(1).unwrap().split(' ').collect();
         let help = Command::new(help[0]).args(&help[1..]).output().unwrap();
         assert!(help.status.success(), "{hint}: {help:?}");
@@ -58,7 +58,7 @@ fn a_hint_names_the_program_as_it_was_called_and_the_home_that_was_given() {
     let home = Home::new();
     let ran = home.run(&["keys", "show", "nobody"]);
     ran.fails(5, "not_found");
-    let hint = ran.json["error"]["hint"].as_str().unwrap();
+    let hint = ran.hint();
     let listing = format!(
         "`{} --home {} keys list`",
         binary().display(),
@@ -89,7 +89,7 @@ fn the_hint_of_a_refused_genesis_is_followed_to_a_valid_one() {
     std::fs::write(&file, before).unwrap();
     let ran = home.run(&["genesis", "validate", path]);
     ran.fails(7, "input_file_invalid");
-    let hint = ran.json["error"]["hint"].as_str().unwrap();
+    let hint = ran.hint();
     let line = hint.split('`').nth(1).unwrap();
     let line = line.replace("ADDRESS", &rich).replace("AMOUNT", "5");
     let words: Vec<&str> = line.split(' ').collect();
@@ -215,6 +215,6 @@ fn a_variable_of_the_devnet_that_is_empty_counts_as_not_set() {
     run(&["up", "--binary", "/dev/null"]).fails(5, "not_found");
     let none = run(&["stop-node", "0"]);
     none.fails(5, "not_found");
-    let hint = none.json["error"]["hint"].as_str().unwrap();
+    let hint = none.hint();
     assert!(hint.contains("devnet up`"), "{hint}");
 }

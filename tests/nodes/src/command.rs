@@ -126,12 +126,12 @@ impl Ran {
     /// The hint of a failed command.
     #[must_use]
     pub fn hint(&self) -> &str {
-        self.json["error"]["hint"].as_str().unwrap_or_default()
+        self.json["error"]["hint"].as_str().expect("a hint")
     }
 
     /// The message of a failed command.
     #[must_use]
     pub fn message(&self) -> &str {
-        self.json["error"]["message"].as_str().unwrap_or_default()
+        self.json["error"]["message"].as_str().expect("an error")
     }
 }
