@@ -5,8 +5,8 @@
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use vibecoin_byzantine::open_config;
@@ -61,13 +61,14 @@ impl fmt::Display for Report {
     }
 }
 
+/// Counters of a running attack.
 #[derive(Default)]
-struct Counters {
-    connections: AtomicU64,
-    bytes: AtomicU64,
-    dropped: AtomicU64,
-    messages: AtomicU64,
-    thrown_out: AtomicU64,
+struct Counters(Mutex<Report>);
+
+impl Counters {
+    fn count(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// Attacks the validators' network listeners from the host until `ended`.
@@ -99,20 +100,14 @@ pub fn attack(cluster: &Cluster, ended: &AtomicBool, seed: u64) -> Report {
         scope.spawn(|| half_open(&targets, &counters, ended));
         scope.spawn(|| member(cluster, &counters, ended, seed));
     });
-    Report {
-        connections: counters.connections.into_inner(),
-        bytes: counters.bytes.into_inner(),
-        dropped: counters.dropped.into_inner(),
-        messages: counters.messages.into_inner(),
-        thrown_out: counters.thrown_out.into_inner(),
-    }
+    counters.0.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn dial(target: SocketAddr, counters: &Counters) -> Option<TcpStream> {
     let stream = TcpStream::connect_timeout(&target, LIMIT).ok()?;
     stream.set_write_timeout(Some(LIMIT)).ok()?;
     stream.set_read_timeout(Some(LIMIT)).ok()?;
-    counters.connections.fetch_add(1, Ordering::Relaxed);
+    counters.count(|report| report.connections += 1);
     Some(stream)
 }
 
@@ -120,12 +115,13 @@ fn dial(target: SocketAddr, counters: &Counters) -> Option<TcpStream> {
 /// itself.
 fn send(stream: &mut TcpStream, bytes: &[u8], counters: &Counters) -> bool {
     let sent = stream.write_all(bytes).is_ok();
-    if sent {
-        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        counters.bytes.fetch_add(len, Ordering::Relaxed);
-    } else {
-        counters.dropped.fetch_add(1, Ordering::Relaxed);
-    }
+    counters.count(|report| {
+        if sent {
+            report.bytes += bytes.len() as u64;
+        } else {
+            report.dropped += 1;
+        }
+    });
     sent
 }
 
@@ -221,13 +217,11 @@ fn member(cluster: &Cluster, counters: &Counters, ended: &AtomicBool, seed: u64)
         {
             if doors.let_in.load(Ordering::Relaxed) > 0 {
                 say(&network, &bad_message(cluster, &mut random));
-                counters.messages.fetch_add(1, Ordering::Relaxed);
+                counters.count(|report| report.messages += 1);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        counters
-            .thrown_out
-            .fetch_add(doors.thrown_out.load(Ordering::Relaxed), Ordering::Relaxed);
+        counters.count(|report| report.thrown_out += doors.thrown_out.load(Ordering::Relaxed));
         guard.stop();
     }
 }
