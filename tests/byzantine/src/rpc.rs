@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use vibecoin_primitives::{Evidence, encode, hex};
 
 use crate::attack::{Attack, Stage};
-use crate::link::connect;
+use crate::link::{connect, until_closed};
 use crate::material::Material;
 
 /// Pause of a client that was refused, and of one that sends slowly.
@@ -88,13 +88,6 @@ impl Drop for Life<'_> {
     fn drop(&mut self) {
         self.stage.tally.offended(self.begun, self.ended, None);
     }
-}
-
-/// Reads until the server closes.
-async fn until_closed(stream: &mut TcpStream) -> io::Result<()> {
-    let mut buffer = [0; 16 * 1024];
-    while stream.read(&mut buffer).await? > 0 {}
-    Ok(())
 }
 
 async fn slow(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {
