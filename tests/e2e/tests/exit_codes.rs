@@ -104,6 +104,7 @@ impl World {
         let (running, empty) = (&self.running, &self.empty);
         let path = |name: &str| empty.file(name).to_str().unwrap().to_owned();
         let on = |home: &Home, arguments: &[&str]| (home.command(arguments), None);
+        let line = |home: &Home, line: &str| on(home, &line.split(' ').collect::<Vec<_>>());
         // The home as named here, not by the harness.
         let bare = |arguments: &[&str]| {
             let mut command = Command::new(binary());
@@ -120,8 +121,8 @@ impl World {
         };
         let node = ["node", "--rpc.port", "0", "--allow-unencrypted"];
         match situation {
-            "an argument that is unknown" => on(empty, &["status", "--nonsense"]),
-            "a number that is out of its bounds" => on(empty, &["block", "list", "--limit", "1001"]),
+            "an argument that is unknown" => line(empty, "status --nonsense"),
+            "a number that is out of its bounds" => line(empty, "block list --limit 1001"),
             "no home directory is given or known" => bare(&["keys", "list"]),
             "the home directory is a file" => bare(&["--home", &path("a file"), "keys", "list"]),
             "the home directory is a link that leads nowhere" => {
@@ -135,18 +136,16 @@ impl World {
                 on(empty, &["genesis", "new", "--out", &path("a file")])
             }
             "a key name that commands would read as something else" => {
-                on(empty, &["keys", "new", "--allow-unencrypted", "--", "--help"])
+                line(empty, "keys new --allow-unencrypted -- --help")
             }
-            "no node answers" => on(empty, &["--url", "http://127.0.0.1:1", "status"]),
-            "the address of the node is not valid" => on(empty, &["--url", "http://", "status"]),
-            "the sender does not have the money" => on(
-                running,
-                &["transfer", "dev1", "18446744073709551615", "--from", "dev0"],
-            ),
-            "the least fee is more than the sender allows" => on(
-                running,
-                &["transfer", "dev1", "1", "--from", "dev0", "--fee-max", "1"],
-            ),
+            "no node answers" => line(empty, "--url http://127.0.0.1:1 status"),
+            "the address of the node is not valid" => line(empty, "--url http:// status"),
+            "the sender does not have the money" => {
+                line(running, "transfer dev1 18446744073709551615 --from dev0")
+            }
+            "the least fee is more than the sender allows" => {
+                line(running, "transfer dev1 1 --from dev0 --fee-max 1")
+            }
             "the node wants a fee that is believed of no node, and there is no genesis file" => {
                 let pay = ["transfer", "dev1", "1", "--from", "dev0", "--allow-unencrypted"];
                 on(&self.keys, &[&["--url", self.liar.url()], &pay[..]].concat())
@@ -167,13 +166,9 @@ impl World {
                 let pay = ["transfer", "rich", "1", "--from", "rich", "--allow-unencrypted"];
                 on(&self.stopped, &[&["--url", self.node.url()], &pay[..]].concat())
             }
-            "the key does not exist" => on(running, &["keys", "show", "nobody"]),
-            "the key whose account is asked for does not exist" => {
-                on(running, &["account", "show", "nobody"])
-            }
-            "the key that is to be paid does not exist" => {
-                on(running, &["transfer", "nobody", "1", "--from", "dev0"])
-            }
+            "the key does not exist" => line(running, "keys show nobody"),
+            "the key whose account is asked for does not exist" => line(running, "account show nobody"),
+            "the key that is to be paid does not exist" => line(running, "transfer nobody 1 --from dev0"),
             "a genesis file is to get an account that it has" => {
                 let (path, show) = (running.file("genesis.toml"), running.line("genesis show").ok());
                 let account = show["accounts"][0]["address"].as_str().unwrap();
@@ -202,13 +197,13 @@ impl World {
             }
             "the words of a key to import are not valid" => {
                 let words = secret(empty, "words", &"abandon ".repeat(11));
-                on(empty, &["keys", "import", "a", "--mnemonic", &words])
+                line(empty, &format!("keys import a --mnemonic {words}"))
             }
-            "the account does not exist" => on(running, &["account", "show", NOBODY]),
-            "the transaction does not exist" => on(running, &["tx", "show", NOBODY]),
-            "the file to read does not exist" => on(empty, &["genesis", "validate", "nowhere.toml"]),
-            "the home has no database" => on(empty, &["db", "stats"]),
-            "the wait for a transaction ended" => on(running, &["--timeout", "1", "tx", "wait", NOBODY]),
+            "the account does not exist" => line(running, &format!("account show {NOBODY}")),
+            "the transaction does not exist" => line(running, &format!("tx show {NOBODY}")),
+            "the file to read does not exist" => line(empty, "genesis validate nowhere.toml"),
+            "the home has no database" => line(empty, "db stats"),
+            "the wait for a transaction ended" => line(running, &format!("--timeout 1 tx wait {NOBODY}")),
             "the genesis file is invalid" => on(empty, &["genesis", "validate", &path("a file")]),
             "the configuration of the home is invalid" => {
                 let home = Home::new();
@@ -216,20 +211,18 @@ impl World {
                 keeping(home, &["config", "show"])
             }
             "a variable of the environment misspells a key" => {
-                with(on(empty, &["config", "show"]), "VIBECOIN_RPC_PORT", "1")
+                with(line(empty, "config show"), "VIBECOIN_RPC_PORT", "1")
             }
             "a variable of the environment is one that nothing reads" => {
-                with(on(empty, &["config", "show"]), "VIBECOIN_NOPE", "1")
+                with(line(empty, "config show"), "VIBECOIN_NOPE", "1")
             }
-            "the file to read is a folder" => on(empty, &["genesis", "validate", "/"]),
+            "the file to read is a folder" => line(empty, "genesis validate /"),
             "the file to read is not text" => on(empty, &["genesis", "validate", &path("not text")]),
             "a proof file proves nothing" => on(running, &["proof", "verify", &path("a file")]),
-            "a node runs on the home" => on(running, &["db", "check"]),
-            "the node's configuration is invalid" => on(empty, &["node", "--rpc.port", "many"]),
-            "the node's configuration file does not exist" => {
-                on(empty, &["-c", "nowhere.toml", "node", "--dev"])
-            }
-            "the node's genesis file does not exist" => on(empty, &["node"]),
+            "a node runs on the home" => line(running, "db check"),
+            "the node's configuration is invalid" => line(empty, "node --rpc.port many"),
+            "the node's configuration file does not exist" => line(empty, "-c nowhere.toml node --dev"),
+            "the node's genesis file does not exist" => line(empty, "node"),
             "the node's database cannot be where it is named" => keeping(
                 self.copy(),
                 &[&node[..], &["--storage.db_dir", "/proc/self/db"]].concat(),
@@ -263,7 +256,7 @@ impl World {
                 std::fs::write(home.file("db/CURRENT"), "nonsense").unwrap();
                 keeping(home, &["db", "check"])
             }
-            "the disk is full" => on(empty, &["genesis", "new", "--out", "/dev/full", "--force"]),
+            "the disk is full" => line(empty, "genesis new --out /dev/full --force"),
             "the double-sign guard is missing" => {
                 let home = self.copy();
                 std::fs::remove_file(home.file("consensus/guard")).unwrap();
@@ -287,7 +280,7 @@ impl World {
                 )
             }
             "the passphrase of the environment is empty" => with(
-                on(empty, &["keys", "new", "a", "--allow-unencrypted"]),
+                line(empty, "keys new a --allow-unencrypted"),
                 "VIBECOIN_PASSWORD",
                 "",
             ),
