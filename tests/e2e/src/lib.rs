@@ -24,7 +24,7 @@ use vibecoin_tests_nodes::command;
 pub use devnet::Devnet;
 pub use liar::{Honest, Liar};
 pub use values::{balance, number, secret, without_genesis};
-pub use vibecoin_tests_nodes::{Node, Ran, binary, call, copy, http};
+pub use vibecoin_tests_nodes::{Node, Ran, Signal, binary, call, copy, http, signal};
 
 /// A temporary home directory, removed when dropped.
 pub struct Home {

@@ -14,6 +14,7 @@ mod piped;
 mod rpc;
 
 pub use command::{Ran, binary, clean, command, copy, sibling};
-pub use node::Node;
+pub use node::{Node, signal};
 pub use piped::Piped;
 pub use rpc::{CallError, Rpc, call};
+pub use rustix::process::Signal;

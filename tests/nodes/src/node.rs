@@ -126,7 +126,7 @@ impl Node {
     #[must_use]
     pub fn stop(mut self) -> i32 {
         self.assert_alive();
-        self.signal(Signal::TERM);
+        signal(&self.child, Signal::TERM);
         self.ended()
     }
 
@@ -162,20 +162,14 @@ impl Node {
         status.code().or_else(signal)
     }
 
-    /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).expect("the process exists");
-    }
-
     /// SIGSTOP: the process freezes, its connections stay open.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        signal(&self.child, Signal::STOP);
     }
 
     /// SIGCONT.
     pub fn resume(&self) {
-        self.signal(Signal::CONT);
+        signal(&self.child, Signal::CONT);
     }
 }
 
@@ -184,6 +178,11 @@ impl Drop for Node {
         let _already_gone = self.child.kill();
         let _status = self.child.wait();
     }
+}
+
+/// Sends a signal to a process that was not waited for yet.
+pub fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("the process exists");
 }
 
 /// The command of a node on a home, at a free port.
