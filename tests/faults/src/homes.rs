@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use vibecoin_keystore::NodeKeys;
+use vibecoin_keystore::{NodeKeys, node_id};
 use vibecoin_primitives::{Address, AddressPrefix, Domain, Hash, PublicKey, SecretKey, hex};
 use vibecoin_tests_nodes::{Ran, sibling};
 
@@ -182,7 +182,7 @@ impl Homes {
             let key = NodeKeys::new(home, prefix)
                 .load_or_create_node()
                 .expect("the node key that init made");
-            peer_ids.push(peer_id(&key.public_key()));
+            peer_ids.push(node_id(&key.public_key()));
         }
         Self {
             paths,
@@ -231,53 +231,9 @@ impl Homes {
     }
 }
 
-/// The libp2p identity of an ed25519 key: the key in protobuf, in an identity multihash, in base58.
-#[must_use]
-pub fn peer_id(key: &PublicKey) -> String {
-    // Multihash: identity (0), 36 bytes. Protobuf: field 1 (type) is Ed25519 (1), field 2 has 32 bytes.
-    let mut bytes = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
-    bytes.extend_from_slice(&key.0);
-    base58(&bytes)
-}
-
-fn base58(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    let mut digits: Vec<u32> = Vec::new();
-    for byte in bytes {
-        let mut carry = u32::from(*byte);
-        for digit in &mut digits {
-            carry += *digit << 8;
-            *digit = carry % 58;
-            carry /= 58;
-        }
-        while carry > 0 {
-            digits.push(carry % 58);
-            carry /= 58;
-        }
-    }
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    std::iter::repeat_n(0, zeros)
-        .chain(digits.into_iter().rev())
-        .filter_map(|digit| DIGITS.get(usize::try_from(digit).ok()?))
-        .map(|digit| char::from(*digit))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_identity_is_written_as_libp2p_writes_it() {
-        // The example of libp2p's specification of peer ids, key type Ed25519.
-        let key = "0x1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
-        let key = PublicKey::from_hex(key).expect("hex");
-        assert_eq!(
-            peer_id(&key),
-            "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
-        );
-        assert_eq!(base58(&[0, 0, 1]), "112");
-    }
 
     #[test]
     fn accounts_are_the_same_in_every_run_and_all_different() {
