@@ -19,6 +19,8 @@ use crate::netns::Net;
 const HEAD_LIMIT: Duration = Duration::from_secs(2);
 /// Lines of each log that a failure prints.
 const LOG_LINES_SHOWN: usize = 12;
+/// Exit code of a safety halt, such as that of a node whose key signs in another process, too.
+pub const SAFETY_HALT: i32 = 30;
 /// Poll interval of waits.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -193,6 +195,13 @@ impl Cluster {
     pub fn head(&self, node: usize) -> Result<Head, CallError> {
         let head = self.rpc(node).call("chain_getHead", &json!({}))?;
         parse_head(&head).ok_or_else(|| CallError::NoAnswer(format!("no head but {head}")))
+    }
+
+    /// The header at a height as a node reports it; `None` when it does not answer.
+    #[must_use]
+    pub fn header(&self, node: usize, height: u64) -> Option<Value> {
+        let params = json!([height.to_string()]);
+        self.rpc(node).call("chain_getHeader", &params).ok()
     }
 
     /// The highest head of these nodes; 0 when none answers.

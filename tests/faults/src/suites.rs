@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use vibecoin_primitives::Hash;
 use vibecoin_tests_nodes::sibling;
 
-use crate::cluster::{Cluster, hash};
+use crate::cluster::{Cluster, SAFETY_HALT, hash};
 use crate::history::OK_IN_FAULTS_MIN;
 use crate::homes::{PACE_MS, Plan, Transport};
 use crate::netns::{Net, probe};
@@ -373,8 +372,6 @@ const TWO_LIES: [&str; 3] = [
     "equivocating-parts",
 ];
 
-/// Exit code of a safety halt.
-const SAFETY_HALT: i32 = 30;
 /// The log lines of a node that ends with it: the contradicting blocks.
 const HALTS: [&str; 2] = [
     "two blocks are certified at height",
@@ -392,12 +389,7 @@ fn two_liars(lie: &str, program: &Path, table: &mut Table) {
     }
     cluster.start(&[0, 1, 2, 3]);
     let observer = Observer::new(&cluster);
-    let hash_at = |node: usize, height: u64| {
-        let header = cluster
-            .rpc(node)
-            .call("chain_getHeader", &json!([height.to_string()]));
-        header.ok().and_then(|header| hash(&header["hash"]))
-    };
+    let hash_at = |node: usize, height: u64| hash(&cluster.header(node, height)?["hash"]);
     let mut final_blocks: BTreeMap<(usize, u64), Hash> = BTreeMap::new();
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(20) {
@@ -419,15 +411,11 @@ fn two_liars(lie: &str, program: &Path, table: &mut Table) {
         replaced += usize::from(hash_at(*node, *height).is_some_and(|now| now != *before));
     }
     let ends: Vec<Option<i32>> = honest.iter().map(|node| cluster.exit_code(*node)).collect();
-    let forked = final_blocks
-        .iter()
-        .filter(|((node, height), hash)| {
-            *node == 0
-                && final_blocks
-                    .get(&(1, *height))
-                    .is_some_and(|other| other != *hash)
-        })
-        .count();
+    let differs = |(place, hash): &(&(usize, u64), &Hash)| {
+        let other = final_blocks.get(&(1, place.1));
+        place.0 == 0 && other.is_some_and(|other| other != *hash)
+    };
+    let forked = final_blocks.iter().filter(differs).count();
     let text = format!(
         "{} final blocks seen, {replaced} replaced, {forked} heights forked, ended with {ends:?}",
         final_blocks.len()
@@ -443,14 +431,10 @@ fn two_liars(lie: &str, program: &Path, table: &mut Table) {
         None => observer.evidence(node) > 0,
     };
     let proven = honest.iter().zip(&ends).all(|(node, end)| shows(*node, *end));
-    let what = format!("two of four: {lie}");
-    table.row(
-        "B8",
-        &what,
-        "no final block replaced, ends with 30 only, with the evidence",
-        format!("{text}, evidence on both: {proven}"),
-        replaced == 0 && good_end && proven,
-    );
+    let (what, met) = (format!("two of four: {lie}"), replaced == 0 && good_end && proven);
+    let target = "no final block replaced, ends with 30 only, with the evidence";
+    let text = format!("{text}, evidence on both: {proven}");
+    table.row("B8", &what, target, text, met);
     assert!(
         replaced == 0 && good_end,
         "{lie} by two: {replaced} blocks replaced, ends {ends:?}"

@@ -4,13 +4,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
 use vibecoin_byzantine::{Attack, Report};
 use vibecoin_tests_nodes::copy;
 
 use super::arena::{Arena, FOLLOWER, How, TRAITOR, interfaces, peers};
 use super::limits::{ALL, CLEAN, VALIDATORS, rounds};
-use crate::cluster::number;
+use crate::cluster::{SAFETY_HALT, number};
 use crate::homes::binary;
 use crate::scenarios::HEALS_WITHIN;
 use crate::table::Table;
@@ -21,8 +20,6 @@ pub const DESCRIPTORS: &str = "descriptors";
 pub const TWINS: &str = "twins";
 /// A validator whose clock is wrong.
 pub const CLOCK: &str = "clock";
-/// Exit code of a node whose key signs in another process, too.
-const SAFETY_HALT: i32 = 30;
 
 /// A program that runs the node behind these words, with more of them at the end.
 fn wrapped(folder: &Path, before: &str, after: &str) -> PathBuf {
@@ -117,13 +114,8 @@ pub fn twins(table: &mut Table) {
     let from = arena.cluster.top(&honest);
     let rate = arena.millirate(&honest, Duration::from_secs(30));
     let to = arena.cluster.top(&honest);
-    let hashes = honest.map(|node| {
-        let header = arena
-            .cluster
-            .rpc(node)
-            .call("chain_getHeader", &json!([from.to_string()]));
-        header.map(|header| header["hash"].clone()).ok()
-    });
+    let hash = |node| Some(arena.cluster.header(node, from)?["hash"].clone());
+    let hashes = honest.map(hash);
     let agree = hashes.iter().all(|hash| hash.is_some() && *hash == hashes[0]);
     let (later, longest) = rounds(&arena, from, to);
     let percent = rate.saturating_mul(100) / clean.max(1);
@@ -245,11 +237,8 @@ impl UnderClock {
 
 /// Lead of a block's time over the clock of this machine.
 fn ahead_ms(arena: &Arena, height: u64) -> u64 {
-    let header = arena
-        .cluster
-        .rpc(0)
-        .call("chain_getHeader", &json!([height.to_string()]));
-    let time = header.ok().and_then(|header| number(&header["timestampMs"]));
+    let header = arena.cluster.header(0, height);
+    let time = header.and_then(|header| number(&header["timestampMs"]));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     time.unwrap_or(0)
         .saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
