@@ -214,20 +214,12 @@ fn a_validator_without_a_quorum_is_not_ready_and_says_for_whom_it_waits() {
         .unwrap();
     assert!(made.status.success(), "{made:?}");
     let validator = home.file("net/validator-0");
-    let arguments = [
-        "--home",
-        validator.to_str().unwrap(),
-        "node",
-        "--allow-unencrypted",
-        "--rpc.port",
-        "0",
-        "--p2p.listen",
-        "/ip4/127.0.0.1/tcp/0",
-        "--metrics.listen",
-        "127.0.0.1:0",
-        "--admin.listen",
-        "127.0.0.1:0",
-    ];
+    let line = format!(
+        "--home {} node --allow-unencrypted --rpc.port 0 --p2p.listen /ip4/127.0.0.1/tcp/0 \
+         --metrics.listen 127.0.0.1:0 --admin.listen 127.0.0.1:0",
+        validator.display()
+    );
+    let arguments: Vec<&str> = line.split(' ').collect();
     let mut node = Started::new(home.path(), &arguments);
     let ready = node.ready();
     let url = ready["rpc"].as_str().unwrap();
