@@ -49,6 +49,34 @@ pub struct NetworkConfig {
     pub head: Height,
 }
 
+impl NetworkConfig {
+    /// A node that neither listens nor dials, with open limits: for tests, and for clients that implement the protocol.
+    #[must_use]
+    pub fn unconnected(genesis: Hash, node_key: [u8; 32], validators: ValidatorSet) -> Self {
+        Self {
+            genesis,
+            node_key,
+            listen: Vec::new(),
+            external: Vec::new(),
+            peers: Vec::new(),
+            bootnodes: Vec::new(),
+            reserved: Vec::new(),
+            exchange: false,
+            inbound_max: 8,
+            outbound_max: 8,
+            per_ip_max: 8,
+            per_subnet_max: 8,
+            bytes_per_s_per_peer: 1 << 30,
+            memory_max_bytes: 1 << 40,
+            peers_file: None,
+            validator_proof: None,
+            validators,
+            agent: "node".to_owned(),
+            head: Height(0),
+        }
+    }
+}
+
 /// Maximum number of connections being negotiated, and of those awaiting a hello.
 const UNAUTHENTICATED_INBOUND_MAX: u32 = 64;
 /// Fraction (one in this many) of the open files for connections of unknown peers; the database, clients and

@@ -120,6 +120,23 @@ impl ValidatorProof {
     }
 }
 
+#[cfg(test)]
+impl Hello {
+    /// The hello of an unknown peer, for tests.
+    pub fn of_stranger(genesis: Hash) -> Self {
+        Self {
+            version: u32::from(crate::wire::WIRE_VERSION),
+            genesis,
+            head: Height(1),
+            agent: "stranger".to_owned(),
+            run: 1,
+            proof: None,
+            addresses: Vec::new(),
+            others: Vec::new(),
+        }
+    }
+}
+
 impl Hello {
     /// Returns true if every list and text is within its bound.
     pub fn is_bounded(&self) -> bool {

@@ -169,6 +169,12 @@ impl Stranger {
         while self.next() != Seen::Closed {}
     }
 
+    /// Waits until a node bans it.
+    fn banned(&self, node: &Node) {
+        let id = self.id.to_string();
+        until("the ban", || node.network.bans().iter().any(|ban| ban.id == id));
+    }
+
     fn open(&self, protocol: &StreamProtocol) -> Stream {
         let mut control = self.control.clone();
         let opening = control.open_stream(self.victim, protocol.clone());
@@ -176,16 +182,7 @@ impl Stranger {
     }
 
     fn say_hello(&self) {
-        let hello = Hello {
-            version: u32::from(WIRE_VERSION),
-            genesis: GENESIS,
-            head: Height(1),
-            agent: "stranger".to_owned(),
-            run: 1,
-            proof: None,
-            addresses: Vec::new(),
-            others: Vec::new(),
-        };
+        let hello = Hello::of_stranger(GENESIS);
         let mut stream = self.open(&StreamProtocol::new(HELLO_PROTOCOL));
         self.runtime
             .block_on(async { write_frame(&mut stream, &encode(&hello), true).await })
@@ -254,12 +251,7 @@ fn what_breaks_a_rule_disconnects_its_sender_the_second_time_for_long() {
                 while stranger.next() != Seen::Connected {}
             }
         }
-        until("the ban", || {
-            a.network
-                .bans()
-                .iter()
-                .any(|ban| ban.id == stranger.id.to_string())
-        });
+        stranger.banned(&a);
         // It reconnects and is disconnected before anything is read.
         let before = refused(&a, Refusal::Connection);
         stranger.dial();
@@ -336,12 +328,7 @@ fn a_known_message_under_a_thousand_numbers_is_passed_on_a_few_times_and_its_sen
         NetworkEvent::Disconnected { .. } => Some(()),
         _ => None,
     });
-    until("the ban", || {
-        a.network
-            .bans()
-            .iter()
-            .any(|ban| ban.id == stranger.id.to_string())
-    });
+    stranger.banned(&a);
     assert!(refused(&a, Refusal::Copy) > 256);
     assert!((1..=16).contains(&passed), "{passed} copies were handed on");
     assert!(before(&b) - known <= passed, "no more than that came to others");
@@ -374,12 +361,7 @@ fn streams_that_are_opened_and_dropped_cost_their_sender_the_connection_and_then
             while stranger.next() != Seen::Connected {}
         }
     }
-    until("the ban", || {
-        a.network
-            .bans()
-            .iter()
-            .any(|ban| ban.id == stranger.id.to_string())
-    });
+    stranger.banned(&a);
 }
 
 #[test]

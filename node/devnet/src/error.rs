@@ -203,6 +203,19 @@ impl Error {
     }
 }
 
+impl From<vibecoin_process::Error> for Error {
+    fn from(error: vibecoin_process::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            vibecoin_process::Error::File { action, path, source } => Self::File { action, path, source },
+            vibecoin_process::Error::StillThere { .. } => {
+                Self::new(Class::Failure, message).hint("it waits for a disk or a debugger")
+            }
+            vibecoin_process::Error::NoInput(_) => Self::new(Class::Failure, message),
+        }
+    }
+}
+
 impl From<ClientError> for Error {
     fn from(error: ClientError) -> Self {
         Self::Request(Box::new(Request {

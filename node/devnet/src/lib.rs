@@ -18,7 +18,7 @@
 //! The library prints nothing and parses no command line: progress goes to a [`wait::Reporter`], and the remedy in an
 //! error names commands of `vibecoin`.
 //!
-//! Read in this order: [`error`], [`wait`], [`files`], [`home`] (what the others use); [`profile`], [`plan`], [`homes`],
+//! Read in this order: [`error`], [`files`], [`home`] (what the others use, with `node/process`); [`profile`], [`plan`], [`homes`],
 //! [`deployment`], [`generate`] (a network and its files); [`folder`], [`process`], [`record`], [`state`], [`ports`],
 //! [`client`], [`readiness`], [`setup`], [`supervisor`], [`partition`], [`addition`] (a devnet). The home of one node is in
 //! [`dev`], [`scratch`] and [`running`], its log in [`logs`].
@@ -28,7 +28,6 @@ pub mod files;
 pub mod guard;
 pub mod home;
 pub mod settings;
-pub mod wait;
 
 pub mod deployment;
 pub mod generate;
@@ -60,3 +59,4 @@ mod testing;
 
 pub use error::Error;
 pub use state::{Devnet, NodeRecord};
+pub use vibecoin_process::wait;

@@ -1,6 +1,6 @@
-//! Ports in use, and their owners.
+//! Ports of nodes: which are free, and which are in use.
 
-use std::collections::BTreeMap;
+use vibecoin_process::ports::{Listening as Sockets, owner};
 
 use crate::error::{Class, Error};
 use crate::plan::{PORT_STEP, Ports, ports};
@@ -18,23 +18,18 @@ pub const OTHER_BASE: &str = "choose another --base-port, or leave it out";
 pub const MOVE_ALL: &str = "end that process, or move the devnet to other ports: `vibecoin devnet down`, then \
     `vibecoin devnet up --base-port PORT`";
 
-/// The listening sockets of this machine: port and inode.
-pub struct Listening(BTreeMap<u16, u64>);
+/// The listening sockets of this machine.
+pub struct Listening(Sockets);
 
 impl Listening {
     /// The present state.
     #[must_use]
     pub fn now() -> Self {
-        let mut found = BTreeMap::new();
-        for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            found.extend(text.lines().filter_map(listener));
-        }
-        Self(found)
+        Self(Sockets::now())
     }
 
     fn taken(&self, ports: Ports) -> Option<(u16, u64)> {
-        let taken = |port: u16| self.0.get(&port).map(|inode| (port, *inode));
+        let taken = |port: u16| self.0.inode(port).map(|inode| (port, inode));
         ports.all().into_iter().find_map(taken)
     }
 
@@ -108,40 +103,6 @@ impl Listening {
     }
 }
 
-/// Parses a line of the table, if it is of a listening socket.
-fn listener(line: &str) -> Option<(u16, u64)> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    // State 0A is listening.
-    if *fields.get(3)? != "0A" {
-        return None;
-    }
-    let (_, port) = fields.get(1)?.rsplit_once(':')?;
-    Some((u16::from_str_radix(port, 16).ok()?, fields.get(9)?.parse().ok()?))
-}
-
-/// Description of a socket's owner.
-fn owner(inode: u64) -> String {
-    let link = format!("socket:[{inode}]");
-    let has = |pid: u32| {
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
-        files
-            .flatten()
-            .any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == link.as_str()))
-    };
-    let mut pids = std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    match pids.find(|pid| has(*pid)) {
-        Some(pid) => {
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            format!("{} (pid {pid})", name.trim())
-        }
-        None => "a process of another user".to_owned(),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -166,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_node_gets_the_next_ports_that_are_free_and_of_no_other_node() {
-        let now = Listening([(40_012, 1), (40_020, 2)].into());
+        let now = Listening([(40_012, 1), (40_020, 2)].into_iter().collect());
         let next = |first: u16, others: &[u16]| {
             let others: Vec<_> = others.iter().map(|first| Ports { first: *first }).collect();
             now.next_free(Ports { first }, &others).map(|ports| ports.first)

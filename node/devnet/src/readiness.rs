@@ -1,10 +1,10 @@
 //! Waiting for nodes: first for their ready line, then until they agree on the head of the chain.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use vibecoin_primitives::Hash;
+use vibecoin_process::log::tail;
+pub use vibecoin_process::ready::ReadyLine;
 
 use crate::client;
 use crate::error::{Class, Error};
@@ -16,50 +16,6 @@ use crate::wait::{Reporter, Reports};
 const REPORT_AFTER: Duration = Duration::from_secs(10);
 /// Number of lines of the log that are shown when its node ended.
 const TAIL_LINES: usize = 20;
-/// Maximum number of bytes of a log that are read for them.
-const TAIL_BYTES: u64 = 64 * 1024;
-
-/// The line that a node prints when it is ready.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReadyLine {
-    event: String,
-    /// Address of its RPC.
-    pub rpc: String,
-    /// Address for its peers.
-    #[serde(default)]
-    pub p2p: Option<String>,
-    /// Its identity on the network.
-    #[serde(default)]
-    pub peer_id: Option<String>,
-    /// Address of its metrics.
-    #[serde(default)]
-    pub metrics: Option<String>,
-    /// Address of its admin methods.
-    #[serde(default)]
-    pub admin: Option<String>,
-    /// Height of its head.
-    #[serde(default)]
-    pub height: String,
-}
-
-impl ReadyLine {
-    /// Height of its head.
-    #[must_use]
-    pub fn height(&self) -> u64 {
-        self.height.parse().unwrap_or(0)
-    }
-
-    /// Finds the line in a log.
-    fn find(log: &Path) -> Option<Self> {
-        let text = std::fs::read(log).ok()?;
-        let text = String::from_utf8_lossy(&text);
-        text.lines()
-            .filter(|line| line.starts_with('{'))
-            .filter_map(|line| serde_json::from_str::<Self>(line).ok())
-            .find(|line| line.event == "ready")
-    }
-}
 
 /// Waits for the ready line of a node that was just started.
 ///
@@ -104,32 +60,10 @@ fn ended(message: &str, node: &NodeRecord) -> Error {
 
 /// A fault with the end of the node's log.
 fn with_log(class: Class, message: &str, node: &NodeRecord) -> Error {
-    let tail = tail(&node.log);
+    let tail = tail(&node.log, TAIL_LINES);
     let message = format!("{message}\n--- last lines of {}\n{tail}", node.log.display());
     Error::new(class, message.trim_end())
         .data(serde_json::json!({ "log": node.log, "lines": tail.lines().collect::<Vec<_>>() }))
-}
-
-/// The last lines of a log.
-#[must_use]
-pub fn tail(log: &Path) -> String {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let read = || {
-        let mut file = std::fs::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    };
-    let bytes = match read() {
-        Ok(bytes) => bytes,
-        Err(error) => return format!("(no log: {error})\n"),
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(TAIL_LINES);
-    lines.iter().skip(from).map(|line| format!("{line}\n")).collect()
 }
 
 /// The highest common block of all nodes.
@@ -258,52 +192,5 @@ pub async fn at_head(
             ));
         }
         tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ready_line_is_found_among_other_lines_and_its_new_fields_may_be_missing() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("log");
-        std::fs::write(
-            &log,
-            "INFO \"event\":\"ready\"\n{\"event\":\"other\",\"rpc\":\"x\"}\n",
-        )
-        .unwrap();
-        assert_eq!(ReadyLine::find(&log), None);
-        let old = "{\"event\":\"ready\",\"rpc\":\"http://h:1\",\"chainId\":\"c\",\"height\":\"7\"}\n";
-        std::fs::write(&log, format!("x\n{old}y\n")).unwrap();
-        let found = ReadyLine::find(&log).unwrap();
-        assert_eq!(
-            (found.rpc.as_str(), found.height(), found.p2p),
-            ("http://h:1", 7, None)
-        );
-        let new = "{\"event\":\"ready\",\"rpc\":\"u\",\"p2p\":\"/ip4/1.2.3.4/tcp/1/p2p/a\",\"peerId\":\"a\",\"metrics\":null,\"admin\":\"h:2\",\"height\":\"0\"}";
-        std::fs::write(&log, new).unwrap();
-        let found = ReadyLine::find(&log).unwrap();
-        assert_eq!(
-            (found.peer_id.as_deref(), found.metrics, found.admin.as_deref()),
-            (Some("a"), None, Some("h:2"))
-        );
-    }
-
-    #[test]
-    fn the_end_of_a_log_is_its_last_twenty_lines() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("log");
-        assert!(tail(&log).contains("no log"));
-        let text: String = (0..30_000).map(|line| format!("line {line}\n")).collect();
-        std::fs::write(&log, text).unwrap();
-        let tail = tail(&log);
-        assert_eq!(tail.lines().count(), 20);
-        assert!(
-            tail.starts_with("line 29980\n") && tail.ends_with("line 29999\n"),
-            "{tail}"
-        );
     }
 }

@@ -173,6 +173,7 @@ mod tests {
                 "USm3fpXnKG5EUBx2ndxBDMPVciP5hGey2Jh4NDv6gmeo1LkMeiKrLJUUBk6Z",
             ),
             (&[0x00, 0x00, 0x28, 0x7f, 0xb4, 0xcd], "11233QC4"),
+            (&[0, 0, 1], "112"),
             (&[], ""),
         ] {
             assert_eq!(base58(bytes), text);
@@ -186,6 +187,12 @@ mod tests {
         assert_eq!(
             node_id(&key),
             "12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7"
+        );
+        // The example of libp2p's specification of peer ids, key type Ed25519.
+        let key = "0x1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
+        assert_eq!(
+            node_id(&PublicKey::from_hex(key).unwrap()),
+            "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
         );
     }
 }

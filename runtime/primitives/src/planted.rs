@@ -88,10 +88,10 @@ pub enum Bug {
     UndoForgotten,
     /// A shape of transaction panics the executor. A network that detects it has failed: not in [`Bug::ALL`].
     PoisonPanics,
-    /// As [`Bug::PoisonPanics`], and the panic is not contained: `runtime/replica/tests/streaming.rs`.
+    /// As [`Bug::PoisonPanics`], and the panic is not contained: `runtime/replica/tests/streaming`.
     PanicUncontained,
     /// Candidates of past rounds are never dropped. The simulator does not count them:
-    /// `runtime/replica/tests/streaming.rs`.
+    /// `runtime/replica/tests/streaming`.
     CandidatesKept,
     /// The last signature of a batch is not checked: `runtime/primitives/tests/signature_paths.rs`.
     BatchTail,

@@ -16,16 +16,6 @@
 //! node makes and the states below them, and chooses the receivers of each message. [`Distorter`] is the one of the
 //! node itself, built with the feature `byzantine` for `tests/faults`: it sees outgoing messages only.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    reason = "a hostile program is a test: it stops at the first surprise, and its numbers are its own"
-)]
-
 mod behaviour;
 mod blocks;
 mod distorter;

@@ -1,6 +1,6 @@
 //! Pseudo-random numbers from a seed alone.
 
-/// A splitmix64 generator.
+/// A splitmix64 generator. Good enough to spread faults; never for keys.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
@@ -46,8 +46,42 @@ impl Rng {
         self.below(1000) < permille
     }
 
+    /// Returns true in so many of a million cases.
+    pub fn in_million(&mut self, cases: u32) -> bool {
+        self.below(1_000_000) < u64::from(cases)
+    }
+
+    /// This many bytes.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        std::iter::repeat_with(|| self.next().to_le_bytes())
+            .flatten()
+            .take(len)
+            .collect()
+    }
+
     /// A wait with the mean `mean`, never 0, no more than twice the mean.
     pub fn wait(&mut self, mean: u64) -> u64 {
         1 + self.below(mean.saturating_mul(2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_numbers_again_and_they_spread() {
+        let draw = |seed| {
+            let mut random = Rng::new(seed, 0);
+            (0..1000).map(|_| random.below(10)).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        for digit in 0..10 {
+            let seen = draw(7).iter().filter(|n| **n == digit).count();
+            assert!((60..150).contains(&seen), "{digit}: {seen}");
+        }
+        assert_eq!(Rng::new(1, 0).below(0), 0);
+        assert_eq!(Rng::new(1, 0).bytes(13).len(), 13);
     }
 }

@@ -1,5 +1,4 @@
 //! The distorted messages: what other nodes see of a Byzantine one.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use vibecoin_consensus::ConsensusMessage;
 use vibecoin_poh::{Pace, seed};

@@ -198,50 +198,45 @@ pub struct Report {
 
 /// Counters of a running attack.
 #[derive(Default)]
-pub struct Tally {
-    connections: AtomicU64,
-    admitted: AtomicU64,
-    refused: AtomicU64,
-    bytes: AtomicU64,
-    messages: AtomicU64,
-    fetched_bytes: AtomicU64,
-    fetched_blocks: AtomicU64,
-    offences: AtomicU64,
-    dropped: AtomicU64,
-    longest_ms: AtomicU64,
-    kept: Mutex<BTreeMap<String, u64>>,
-    answers: Mutex<BTreeMap<String, u64>>,
-    reason: Mutex<String>,
-}
+pub struct Tally(Mutex<Report>);
 
 impl Tally {
+    fn count(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(crate) fn connected(&self) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.count(|report| report.connections += 1);
     }
 
     pub(crate) fn admitted(&self) {
-        self.admitted.fetch_add(1, Ordering::Relaxed);
+        self.count(|report| report.admitted += 1);
     }
 
     pub(crate) fn refused(&self, error: &io::Error) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+        self.count(|report| {
+            report.refused += 1;
+            report.reason = error.to_string();
+        });
     }
 
     pub(crate) fn sent(&self, bytes: u64, messages: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.messages.fetch_add(messages, Ordering::Relaxed);
+        self.count(|report| {
+            report.bytes += bytes;
+            report.messages += messages;
+        });
     }
 
     pub(crate) fn fetched(&self, bytes: u64, blocks: u64) {
-        self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.fetched_blocks.fetch_add(blocks, Ordering::Relaxed);
+        self.count(|report| {
+            report.fetched_bytes += bytes;
+            report.fetched_blocks += blocks;
+        });
     }
 
     /// An RPC call was answered.
     pub(crate) fn answered(&self, kind: String) {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        *answers.entry(kind).or_default() += 1;
+        self.count(|report| *report.answers.entry(kind).or_default() += 1);
     }
 
     /// A connection with an offence has ended: closed by the node or, without `closed`, by the
@@ -250,39 +245,21 @@ impl Tally {
         let stayed = closed.unwrap_or_else(Instant::now).saturating_duration_since(at);
         let in_time = closed.is_some() && stayed <= DROPPED_WITHIN;
         // A connection that the attacker ends before the time limit proves nothing about the node.
-        if closed.is_some() || stayed >= DROPPED_WITHIN {
-            self.offences.fetch_add(1, Ordering::Relaxed);
-            self.dropped.fetch_add(u64::from(in_time), Ordering::Relaxed);
-            self.longest_ms
-                .fetch_max(stayed.as_millis() as u64, Ordering::Relaxed);
-            if let Some(rule) = rule.filter(|_| !in_time) {
-                let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                *kept.entry(rule.to_owned()).or_default() += 1;
-            }
+        if closed.is_none() && stayed < DROPPED_WITHIN {
+            return;
         }
+        self.count(|report| {
+            report.offences += 1;
+            report.dropped += u64::from(in_time);
+            report.longest_ms = report.longest_ms.max(stayed.as_millis() as u64);
+            if let Some(rule) = rule.filter(|_| !in_time) {
+                *report.kept.entry(rule.to_owned()).or_default() += 1;
+            }
+        });
     }
 
     fn report(&self) -> Report {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Report {
-            connections: read(&self.connections),
-            admitted: read(&self.admitted),
-            refused: read(&self.refused),
-            bytes: read(&self.bytes),
-            messages: read(&self.messages),
-            fetched_bytes: read(&self.fetched_bytes),
-            fetched_blocks: read(&self.fetched_blocks),
-            offences: read(&self.offences),
-            dropped: read(&self.dropped),
-            longest_ms: read(&self.longest_ms),
-            reason: self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            kept: self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            answers: self
-                .answers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -344,6 +321,15 @@ impl Stage {
         heads.max().unwrap_or(0)
     }
 
+    /// The source address of this index; `None`: chosen by the system.
+    #[must_use]
+    pub fn source(&self, index: usize) -> Option<IpAddr> {
+        let sources = &self.setting.sources;
+        index
+            .checked_rem(sources.len())
+            .and_then(|at| sources.get(at).copied())
+    }
+
     /// A new identity, at the source address of this index.
     #[must_use]
     pub fn identity(&self, source: usize) -> Identity {
@@ -351,13 +337,10 @@ impl Stage {
         let mut seed = [0x5a; 32];
         seed[..8].copy_from_slice(&number.to_le_bytes());
         let mut copy = seed;
-        let sources = &self.setting.sources;
         Identity {
             seed,
             keypair: Keypair::ed25519_from_bytes(&mut copy).expect("a seed of 32 bytes"),
-            source: source
-                .checked_rem(sources.len())
-                .and_then(|at| sources.get(at).copied()),
+            source: self.source(source),
         }
     }
 
@@ -425,7 +408,6 @@ impl Stage {
 
     /// So many clients on every node: each connects, acts, and reconnects when it is disconnected.
     async fn assault(self: &Arc<Self>, act: Act) {
-        let mut tasks = tokio::task::JoinSet::new();
         let nodes = self.setting.targets.len();
         // The last target of Byzantine sync peers is the honest source of blocks, never a victim.
         let victims = if liar::is_liar(self.attack) {
@@ -433,17 +415,28 @@ impl Stage {
         } else {
             nodes
         };
-        for node in 0..victims {
+        self.crowd(victims, move |stage, node, stranger| async move {
+            loop {
+                let identity = stage.identity(stranger);
+                for _ in 0..LIVES {
+                    stage.visit(node, &identity, act).await;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Runs as many clients as there are identities on each of the first so many nodes, side by side, until all have
+    /// ended. A client is a function of the node and of its own number there.
+    pub(crate) async fn crowd<F, R>(self: &Arc<Self>, nodes: usize, client: F)
+    where
+        F: Fn(Arc<Self>, usize, usize) -> R,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let mut tasks = tokio::task::JoinSet::new();
+        for node in 0..nodes {
             for stranger in 0..self.setting.strangers {
-                let stage = self.clone();
-                tasks.spawn(async move {
-                    loop {
-                        let identity = stage.identity(stranger);
-                        for _ in 0..LIVES {
-                            stage.visit(node, &identity, act).await;
-                        }
-                    }
-                });
+                tasks.spawn(client(self.clone(), node, stranger));
             }
         }
         while tasks.join_next().await.is_some() {}

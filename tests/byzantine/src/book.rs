@@ -34,23 +34,21 @@ fn made_up(number: usize, peer: &PeerId) -> String {
 
 /// Sends every node a hello under one identity after the other.
 pub async fn fill(stage: &Arc<Stage>) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for node in 0..stage.setting.targets.len() {
-        let greeted = Arc::new(AtomicUsize::new(0));
-        for stranger in 0..stage.setting.strangers {
-            let (stage, greeted) = (stage.clone(), greeted.clone());
-            tasks.spawn(async move {
-                loop {
-                    let number = greeted.fetch_add(1, Ordering::Relaxed);
-                    if number >= IDENTITIES {
-                        return;
-                    }
-                    greet(&stage, node, number + stranger).await;
+    let nodes = stage.setting.targets.len();
+    let greeted: Arc<Vec<AtomicUsize>> = Arc::new((0..nodes).map(|_| AtomicUsize::new(0)).collect());
+    let crowd = stage.crowd(nodes, |stage, node, stranger| {
+        let greeted = greeted.clone();
+        async move {
+            loop {
+                let number = greeted[node].fetch_add(1, Ordering::Relaxed);
+                if number >= IDENTITIES {
+                    return;
                 }
-            });
+                greet(&stage, node, number + stranger).await;
+            }
         }
-    }
-    while tasks.join_next().await.is_some() {}
+    });
+    crowd.await;
 }
 
 async fn greet(stage: &Arc<Stage>, node: usize, number: usize) {

@@ -92,26 +92,21 @@ pub fn never_finished<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> Bo
 
 /// On every node, one connection after the other, each broken in another way.
 pub async fn broken(stage: &Arc<Stage>) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for node in 0..stage.setting.targets.len() {
-        for stranger in 0..stage.setting.strangers {
-            let stage = stage.clone();
-            tasks.spawn(async move {
-                for turn in stranger.. {
-                    let identity = stage.identity(turn);
-                    match Session::join(&stage, node, &identity, stage.hello()).await {
-                        Ok(mut session) => {
-                            let _thrown_out = break_rule(&stage, &mut session, turn % RULES.len()).await;
-                            session.linger().await;
-                        }
-                        Err(error) => stage.tally.refused(&error),
-                    }
-                    tokio::time::sleep(REST).await;
+    let nodes = stage.setting.targets.len();
+    let crowd = stage.crowd(nodes, |stage, node, stranger| async move {
+        for turn in stranger.. {
+            let identity = stage.identity(turn);
+            match Session::join(&stage, node, &identity, stage.hello()).await {
+                Ok(mut session) => {
+                    let _thrown_out = break_rule(&stage, &mut session, turn % RULES.len()).await;
+                    session.linger().await;
                 }
-            });
+                Err(error) => stage.tally.refused(&error),
+            }
+            tokio::time::sleep(REST).await;
         }
-    }
-    while tasks.join_next().await.is_some() {}
+    });
+    crowd.await;
 }
 
 async fn break_rule(stage: &Stage, session: &mut Session, way: usize) -> io::Result<()> {

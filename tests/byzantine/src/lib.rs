@@ -30,16 +30,6 @@
 //! Load is bounded: by the time of an attack, by the clients on each target, and by the nodes, which read at
 //! the rate that they permit. The program refuses to attack anything but loopback and private addresses.
 
-// A test tool: it may stop at the first unexpected result, as a test may.
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation
-)]
-
 pub mod attack;
 pub mod hello;
 pub mod link;

@@ -11,7 +11,8 @@ use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt as _, SubstreamBox};
 use libp2p::core::upgrade::OutboundConnectionUpgrade as _;
 use libp2p::identity::Keypair;
 use libp2p::{noise, tcp, yamux};
-use tokio::net::TcpSocket;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
@@ -53,7 +54,7 @@ pub async fn secure(target: SocketAddr, source: Option<IpAddr>, identity: &Keypa
 ///
 /// # Errors
 /// As the system reports.
-pub async fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<tokio::net::TcpStream> {
+pub async fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = match target {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -65,6 +66,16 @@ pub async fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<t
     let stream = socket.connect(target).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Reads until the server closes.
+///
+/// # Errors
+/// The connection failed.
+pub async fn until_closed(stream: &mut TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
 }
 
 /// A multiplexed connection. It ends when it is dropped.

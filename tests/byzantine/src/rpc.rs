@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use vibecoin_primitives::{Evidence, encode, hex};
 
 use crate::attack::{Attack, Stage};
-use crate::link::connect;
+use crate::link::{connect, until_closed};
 use crate::material::Material;
 
 /// Pause of a client that was refused, and of one that sends slowly.
@@ -39,25 +39,17 @@ const SLOW_HEAD: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: app
 
 /// So many clients on every listener, each in an endless loop.
 pub async fn run(stage: &Arc<Stage>) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for target in &stage.setting.targets {
-        for number in 0..stage.setting.strangers {
-            let (stage, target) = (stage.clone(), *target);
-            let sources = &stage.setting.sources;
-            let source = number
-                .checked_rem(sources.len())
-                .and_then(|at| sources.get(at).copied());
-            tasks.spawn(async move {
-                loop {
-                    if let Err(error) = client(&stage, target, source, number).await {
-                        stage.tally.refused(&error);
-                        tokio::time::sleep(REST).await;
-                    }
-                }
-            });
+    let nodes = stage.setting.targets.len();
+    let crowd = stage.crowd(nodes, |stage, node, number| async move {
+        let (target, source) = (stage.setting.targets[node], stage.source(number));
+        loop {
+            if let Err(error) = client(&stage, target, source, number).await {
+                stage.tally.refused(&error);
+                tokio::time::sleep(REST).await;
+            }
         }
-    }
-    while tasks.join_next().await.is_some() {}
+    });
+    crowd.await;
 }
 
 async fn client(stage: &Stage, target: SocketAddr, source: Option<IpAddr>, number: usize) -> io::Result<()> {
@@ -96,13 +88,6 @@ impl Drop for Life<'_> {
     fn drop(&mut self) {
         self.stage.tally.offended(self.begun, self.ended, None);
     }
-}
-
-/// Reads until the server closes.
-async fn until_closed(stream: &mut TcpStream) -> io::Result<()> {
-    let mut buffer = [0; 16 * 1024];
-    while stream.read(&mut buffer).await? > 0 {}
-    Ok(())
 }
 
 async fn slow(stage: &Stage, stream: &mut TcpStream) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //! the whole protocol.
 
 use vibecoin_network::NetworkConfig;
-use vibecoin_primitives::{Address, Hash, Height, Power, PublicKey, Validator, ValidatorSet};
+use vibecoin_primitives::{Address, Hash, Power, PublicKey, Validator, ValidatorSet};
 
 /// A node of a chain with these validators that listens nowhere and dials no peer.
 #[must_use]
@@ -12,25 +12,6 @@ pub fn open_config(genesis: Hash, node_key: [u8; 32], validators: &[PublicKey]) 
         power: Power(1),
         payout: Address([0; 32]),
     });
-    NetworkConfig {
-        genesis,
-        node_key,
-        listen: Vec::new(),
-        external: Vec::new(),
-        peers: Vec::new(),
-        bootnodes: Vec::new(),
-        reserved: Vec::new(),
-        exchange: false,
-        inbound_max: 8,
-        outbound_max: 8,
-        per_ip_max: 8,
-        per_subnet_max: 8,
-        bytes_per_s_per_peer: 1 << 30,
-        memory_max_bytes: 1 << 40,
-        peers_file: None,
-        validator_proof: None,
-        validators: ValidatorSet::new(members.collect()).expect("a validator set"),
-        agent: "node".to_owned(),
-        head: Height(0),
-    }
+    let validators = ValidatorSet::new(members.collect()).expect("a validator set");
+    NetworkConfig::unconnected(genesis, node_key, validators)
 }

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::AsyncWriteExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::attack::Stage;
 use crate::hello::HELLO_PROTOCOL;
-use crate::link::{Link, connect};
+use crate::link::{Link, connect, until_closed};
 use crate::session::{DROPPED_WITHIN, Session};
 use crate::wire::{frame, token};
 
@@ -86,15 +85,10 @@ async fn socket(stage: &Stage, target: SocketAddr, number: usize) -> io::Result<
     }
 }
 
-async fn until_closed(stream: &mut TcpStream) {
-    let mut buffer = [0; 4 * 1024];
-    while stream.read(&mut buffer).await.is_ok_and(|len| len > 0) {}
-}
-
 async fn silent(stage: &Stage, target: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
     let mut stream = connect(target, source).await?;
     let mut life = Life::new(stage, "silence");
-    until_closed(&mut stream).await;
+    let _closed = until_closed(&mut stream).await;
     life.ended = Some(Instant::now());
     Ok(())
 }

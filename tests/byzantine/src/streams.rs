@@ -50,32 +50,26 @@ pub fn churn<'a>(stage: &'a Arc<Stage>, session: &'a mut Session) -> BoxFuture<'
 
 /// On every node: connections with ten thousand streams, and connections that send nothing more.
 pub async fn flood(stage: &Arc<Stage>) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for node in 0..stage.setting.targets.len() {
-        for stranger in 0..stage.setting.strangers {
-            let shared = stage.clone();
-            tasks.spawn(async move {
-                loop {
-                    if let Err(error) = many(&shared, node, stranger).await {
-                        shared.tally.refused(&error);
-                    }
-                    tokio::time::sleep(REST).await;
-                }
-            });
-            let shared = stage.clone();
-            tasks.spawn(async move {
-                let source = shared.identity(stranger).source;
-                loop {
-                    let open = (0..HALF_OPEN).map(|number| half(&shared, node, source, number));
-                    let open = futures_util::future::join_all(open).await;
-                    // Held for a second, then the next ones.
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    drop(open);
-                }
-            });
+    let nodes = stage.setting.targets.len();
+    let with_streams = stage.crowd(nodes, |stage, node, stranger| async move {
+        loop {
+            if let Err(error) = many(&stage, node, stranger).await {
+                stage.tally.refused(&error);
+            }
+            tokio::time::sleep(REST).await;
         }
-    }
-    while tasks.join_next().await.is_some() {}
+    });
+    let half_open = stage.crowd(nodes, |stage, node, stranger| async move {
+        let source = stage.identity(stranger).source;
+        loop {
+            let open = (0..HALF_OPEN).map(|number| half(&stage, node, source, number));
+            let open = futures_util::future::join_all(open).await;
+            // Held for a second, then the next ones.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(open);
+        }
+    });
+    tokio::join!(with_streams, half_open);
 }
 
 /// A Yamux header: version 0, window update with the flag SYN, no credit beyond the first window.

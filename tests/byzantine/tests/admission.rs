@@ -1,7 +1,5 @@
 //! The client against the node's own network service: the node decodes what the client encodes.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 mod support;
 
 use std::sync::Arc;
@@ -11,30 +9,18 @@ use std::time::Duration;
 use futures_util::AsyncWriteExt as _;
 use vibecoin_byzantine::session::Session;
 use vibecoin_byzantine::wire::{Rpc, frame};
-use vibecoin_byzantine::{Attack, Setting, Stage};
 use vibecoin_network::NetworkEvent;
 use vibecoin_primitives::{Height, SecretKey};
 use vibecoin_replica::Message;
 use vibecoin_tests_support as values;
 
-use support::{Events, GENESIS, node, validator};
+use support::{Events, GENESIS, node, stage, validator};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_admits_the_client_as_the_validator_that_it_proves_to_be_and_reads_its_messages() {
     let (sender, events) = channel();
     let (target, guard) = node(Arc::new(Events(sender)));
-    let stage = Stage::new(
-        Attack::Status,
-        Setting {
-            genesis: GENESIS,
-            targets: vec![target],
-            sources: Vec::new(),
-            strangers: 1,
-            time: Duration::from_secs(1),
-            key: Some(validator()),
-            validators: Vec::new(),
-        },
-    );
+    let stage = stage(target, Some(validator()));
     let identity = stage.identity(0);
     let session = Session::join(&stage, 0, &identity, stage.hello()).await.unwrap();
     assert_eq!(stage.head(), 11, "the node's greeting was read");

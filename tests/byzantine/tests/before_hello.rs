@@ -1,7 +1,5 @@
 //! Costs that a peer causes a node without a hello, or behind a protocol name of its own.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
-
 mod support;
 
 use std::net::SocketAddr;
@@ -16,10 +14,9 @@ use libp2p::{noise, tcp};
 use vibecoin_byzantine::link::{connect, secure};
 use vibecoin_byzantine::session::{GOSSIP_PROTOCOL, Session};
 use vibecoin_byzantine::wire::{propose, token};
-use vibecoin_byzantine::{Attack, Setting, Stage};
 use vibecoin_network::{NetworkEvent, NetworkGuard};
 
-use support::{Events, GENESIS, node};
+use support::{Events, node, stage};
 
 const MULTISTREAM: &str = "/multistream/1.0.0";
 /// Bounds of the node: `NEGOTIATION_LINES_MAX` with the header, and `STREAMS_BEFORE_HELLO_MAX`.
@@ -110,18 +107,7 @@ async fn streams_beyond_eight_are_reset_before_the_hello() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gossip_that_does_not_decode_is_a_fault_behind_any_refused_name() {
     let (target, guard, events) = victim();
-    let stage = Stage::new(
-        Attack::Status,
-        Setting {
-            genesis: GENESIS,
-            targets: vec![target],
-            sources: Vec::new(),
-            strangers: 1,
-            time: Duration::from_secs(1),
-            key: None,
-            validators: Vec::new(),
-        },
-    );
+    let stage = stage(target, None);
     let identity = stage.identity(0);
     let session = Session::join(&stage, 0, &identity, stage.hello()).await.unwrap();
     let mut stream = session.link.open_raw().await.unwrap();

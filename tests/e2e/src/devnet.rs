@@ -21,9 +21,6 @@ impl Default for Devnet {
 
 impl Devnet {
     /// Waits until no other test has one.
-    ///
-    /// # Panics
-    /// When the temporary directory cannot be made.
     #[must_use]
     pub fn new() -> Self {
         let ports = File::options()
@@ -59,9 +56,6 @@ impl Devnet {
     }
 
     /// The recorded state of the devnet.
-    ///
-    /// # Panics
-    /// When there is none.
     #[must_use]
     pub fn state(&self) -> Value {
         let recorded = fs::read(self.scratch.file("net/devnet.json")).expect("a devnet");
@@ -69,9 +63,6 @@ impl Devnet {
     }
 
     /// Replaces a text in one of its files.
-    ///
-    /// # Panics
-    /// When the file does not contain it.
     pub fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.scratch.file("net").join(file);
         let before = fs::read_to_string(&path).expect("the file");

@@ -1,11 +1,11 @@
 //! A proxy in front of a node that falsifies answers.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
-use crate::call;
+use crate::{call, http};
 
 /// Calls the node behind the proxy: method and parameters in, the whole answer out, `result` or
 /// `error`.
@@ -20,9 +20,6 @@ pub struct Liar {
 impl Liar {
     /// Starts one on loopback. `answer` receives method, parameters and the node, and returns the whole
     /// answer.
-    ///
-    /// # Panics
-    /// When there is no free port.
     pub fn start(node: &str, answer: impl Fn(&str, Value, Honest<'_>) -> Value + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
@@ -52,18 +49,9 @@ impl Liar {
 
 fn serve(stream: TcpStream, answer: impl Fn(&str, Value) -> Value) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    loop {
-        let mut header = String::new();
-        if reader.read_line(&mut header)? == 0 || header == "\r\n" {
-            break;
-        }
-        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().map_err(io::Error::other)?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
+    let length = http::body_length(&mut reader)?.unwrap_or(0);
+    let mut body = Vec::new();
+    reader.by_ref().take(length).read_to_end(&mut body)?;
     let request: Value = serde_json::from_slice(&body)?;
     let method = request["method"].as_str().unwrap_or_default();
     let mut response = answer(method, request["params"].clone());

@@ -2,120 +2,29 @@
 //!
 //! The path of the binary is in the environment variable `VIBECOIN_BIN`; without it every test fails and
 //! reports that.
-//! Tests wait for lines and answers, never for time.
+//! Tests wait for lines and answers, never for time. A function whose result is not as expected panics with what it
+//! found.
 //!
-//! - [`Home`] is a directory and the commands that are run on it; [`Node`] a running node.
+//! - [`Home`] is a directory and the commands that are run on it; [`Node`] a running node, of `tests/nodes`.
 //! - [`Devnet`] is a local network of several.
 //! - [`Liar`] is a proxy that falsifies the answers of a node.
 //! - [`http`] sends raw bytes to a node, for requests that no proper client would send.
 
-// A harness may stop at the first unexpected result, as a test may.
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
 mod devnet;
-pub mod http;
 mod liar;
-mod node;
 mod values;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-use serde_json::Value;
 use tempfile::TempDir;
+use vibecoin_tests_nodes::command;
 
 pub use devnet::Devnet;
 pub use liar::{Honest, Liar};
-pub use node::{Node, call};
 pub use values::{balance, number, secret, without_genesis};
-
-/// The binary under test.
-///
-/// # Panics
-/// When the variable is not set.
-#[must_use]
-pub fn binary() -> PathBuf {
-    let path = std::env::var_os("VIBECOIN_BIN").expect(
-        "VIBECOIN_BIN must name the binary to test; scripts/build.sh prints its path as the last line",
-    );
-    let path = PathBuf::from(path);
-    assert!(
-        path.is_file(),
-        "VIBECOIN_BIN is {}, which is no file",
-        path.display()
-    );
-    path
-}
-
-/// Output of a command.
-#[derive(Debug)]
-pub struct Ran {
-    /// The exit code.
-    pub code: i32,
-    /// The one JSON value on stdout.
-    pub json: Value,
-    /// Everything on stderr.
-    pub stderr: String,
-}
-
-impl Ran {
-    /// Output of a process that was run with `-o json`.
-    ///
-    /// # Panics
-    /// When stdout is not exactly one JSON value.
-    #[must_use]
-    pub fn new(what: &[&str], output: &Output) -> Self {
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        // Exactly one JSON value, for errors too: the output contract.
-        let json = serde_json::from_str(&stdout).unwrap_or_else(|error| {
-            panic!("{what:?}: stdout is not one JSON value ({error}): {stdout}\n{stderr}")
-        });
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            json,
-            stderr,
-        }
-    }
-
-    /// The answer of a command that must succeed.
-    ///
-    /// # Panics
-    /// When it did not.
-    #[must_use]
-    pub fn ok(self) -> Value {
-        assert_eq!(self.code, 0, "{}\n{}", self.json, self.stderr);
-        self.json
-    }
-
-    /// Checks the exit code and the reason of a failed command.
-    ///
-    /// # Panics
-    /// When they differ, or it did not fail.
-    pub fn fails(&self, code: i32, reason: &str) {
-        let error = &self.json["error"];
-        assert_eq!(
-            (self.code, error["reason"].as_str()),
-            (code, Some(reason)),
-            "{}\n{}",
-            self.json,
-            self.stderr
-        );
-        assert!(
-            error["message"].as_str().is_some_and(|text| !text.is_empty()),
-            "{error}"
-        );
-        let mut fields: Vec<_> = error.as_object().unwrap().keys().map(String::as_str).collect();
-        fields.sort_unstable();
-        assert_eq!(fields, ["code", "data", "hint", "message", "reason"]);
-    }
-}
+pub use vibecoin_tests_nodes::{Node, Ran, Signal, binary, call, copy, http, signal};
 
 /// A temporary home directory, removed when dropped.
 pub struct Home {
@@ -130,9 +39,6 @@ impl Default for Home {
 
 impl Home {
     /// An empty one.
-    ///
-    /// # Panics
-    /// When the temporary directory cannot be made.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -144,27 +50,30 @@ impl Home {
     #[must_use]
     pub fn devnet() -> Self {
         let home = Self::new();
-        let made = home.run(&["init", "--validator", "--allow-unencrypted"]).ok();
-        let validator = made["validatorKey"].as_str().unwrap().to_owned();
-        let rich = home.run(&["keys", "new", "rich", "--allow-unencrypted"]).ok();
-        let rich = rich["address"].as_str().unwrap().to_owned();
-        let genesis = home.file("given.toml");
-        let _made = home
-            .run(&[
-                "genesis",
-                "new",
-                "--profile",
-                "devnet",
-                "--validator",
-                &format!("{validator}=1={rich}"),
-                "--account",
-                &format!("{rich}=1000000000000"),
-                "--out",
-                genesis.to_str().unwrap(),
-            ])
-            .ok();
-        let _made = home.run(&["init", "--genesis", genesis.to_str().unwrap()]).ok();
+        home.found();
         home
+    }
+
+    /// Makes this home the one validator of a chain, with the account `rich`, in the files that its configuration
+    /// names.
+    pub fn found(&self) {
+        let made = self.line("init --validator --allow-unencrypted").ok();
+        let validator = made["validatorKey"].as_str().unwrap();
+        let rich = self.new_key("rich");
+        let genesis = self.file("given.toml");
+        let genesis = genesis.to_str().unwrap();
+        let network = format!("--validator {validator}=1={rich} --account {rich}=1000000000000");
+        let _made = self
+            .line(&format!("genesis new --profile devnet {network} --out {genesis}"))
+            .ok();
+        let _made = self.line(&format!("init --genesis {genesis}")).ok();
+    }
+
+    /// Makes a key without a passphrase; returns its address.
+    #[must_use]
+    pub fn new_key(&self, name: &str) -> String {
+        let made = self.line(&format!("keys new {name} --allow-unencrypted")).ok();
+        made["address"].as_str().unwrap().to_owned()
     }
 
     /// The directory.
@@ -180,27 +89,30 @@ impl Home {
     }
 
     /// Runs a command on this home with `-o json`.
-    ///
-    /// # Panics
-    /// When stdout is not exactly one JSON value.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let output = self.command(arguments).output().expect("the binary runs");
-        Ran::new(arguments, &output)
+        Ran::of(&binary(), self.path(), arguments)
+    }
+
+    /// The same with a command line whose words contain no spaces.
+    #[must_use]
+    pub fn line(&self, line: &str) -> Ran {
+        self.run(&line.split_whitespace().collect::<Vec<_>>())
     }
 
     /// `subscribe headers` from block 0, after its first event: the process, and the rest of its output.
-    ///
-    /// # Panics
-    /// When it prints no event.
     #[must_use]
     pub fn follow_headers(&self) -> (Child, BufReader<ChildStdout>) {
-        let mut follower = self
-            .command_in("ndjson", &["subscribe", "headers", "--from-height", "0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
+        let mut follower = command(
+            &binary(),
+            "ndjson",
+            self.path(),
+            &["subscribe", "headers", "--from-height", "0"],
+        )
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
         let mut stdout = BufReader::new(follower.stdout.take().expect("its output"));
         let mut line = String::new();
         assert!(stdout.read_line(&mut line).expect("its output can be read") > 0);
@@ -210,21 +122,7 @@ impl Home {
     /// The command, not yet run.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        self.command_in("json", arguments)
-    }
-
-    fn command_in(&self, format: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command
-            .args(["-o", format, "--home"])
-            .arg(self.path())
-            .args(arguments);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("VIBECOIN_") {
-                command.env_remove(name);
-            }
-        }
-        command
+        command(&binary(), "json", self.path(), arguments)
     }
 
     /// The address of a key of this home.
@@ -234,5 +132,11 @@ impl Home {
             .as_str()
             .unwrap()
             .to_owned()
+    }
+}
+
+impl AsRef<Path> for Home {
+    fn as_ref(&self) -> &Path {
+        self.path()
     }
 }

@@ -1,16 +1,12 @@
 //! Values and files that several tests read and write.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::Home;
+use crate::{Home, copy};
 
 /// A number, as the interface writes it: in a string.
-///
-/// # Panics
-/// When it is none.
 #[must_use]
 pub fn number(value: &Value) -> u64 {
     let parsed = value.as_str().and_then(|text| text.parse().ok());
@@ -18,18 +14,12 @@ pub fn number(value: &Value) -> u64 {
 }
 
 /// The balance of an account of this home's chain.
-///
-/// # Panics
-/// When it cannot be read.
 #[must_use]
 pub fn balance(home: &Home, who: &str) -> u64 {
     number(&home.run(&["account", "show", who]).ok()["value"]["balance"])
 }
 
 /// Path of a new file in a home that its owner alone can read.
-///
-/// # Panics
-/// When it cannot be written.
 #[must_use]
 pub fn secret(home: &Home, name: &str, content: &str) -> String {
     let path = home.file(name);
@@ -39,17 +29,9 @@ pub fn secret(home: &Home, name: &str, content: &str) -> String {
 }
 
 /// A home with the same keys and no genesis file.
-///
-/// # Panics
-/// When the keys cannot be copied.
 #[must_use]
 pub fn without_genesis(home: &Home) -> Home {
     let bare = Home::new();
-    let copied = Command::new("cp")
-        .arg("-r")
-        .args([home.file("keys"), bare.path().to_owned()])
-        .status()
-        .unwrap();
-    assert!(copied.success());
+    copy(&home.file("keys"), bare.path());
     bare
 }

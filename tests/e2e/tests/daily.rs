@@ -1,19 +1,11 @@
 //! Common mistakes: inputs of daily use, each with the answer that a user expects.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Devnet, Home, Node, balance, binary};
+use vibecoin_tests_e2e::{Devnet, Home, Node, balance, binary, copy, without_genesis};
 
 /// Number of concurrent payments.
 const PAYMENTS: u64 = 20;
@@ -54,26 +46,12 @@ fn a_payment_from_another_home_with_the_same_key_is_another_payment() {
     let home = Home::new();
     let node = Node::dev(&home);
     // A second home with the same keys: its programs cannot take turns with those of the first.
-    let other = Home::new();
-    let copied = Command::new("cp")
-        .arg("-r")
-        .args([home.file("keys"), home.file("genesis.toml")])
-        .arg(other.path())
-        .status()
-        .unwrap();
-    assert!(copied.success());
+    let other = without_genesis(&home);
+    copy(&home.file("genesis.toml"), other.path());
     let before = balance(&home, "dev1");
     let transfer = |home: &Home| {
-        let mut command = home.command(&[
-            "--url",
-            node.url(),
-            "transfer",
-            "dev1",
-            "5",
-            "--from",
-            "dev4",
-            "--allow-unencrypted",
-        ]);
+        let pay = ["transfer", "dev1", "5", "--from", "dev4", "--allow-unencrypted"];
+        let mut command = home.command(&[&["--url", node.url()], &pay[..]].concat());
         command.stdout(Stdio::piped()).spawn().unwrap()
     };
     let running = [
@@ -104,12 +82,11 @@ fn a_writer_of_a_genesis_refuses_what_the_check_refuses_and_leaves_the_file() {
         .fails(7, "input_file_invalid");
     home.run(&["genesis", "add-account", path, &rich, "5"])
         .fails(7, "input_file_invalid");
-    let other = home.run(&["keys", "new", "other", "--allow-unencrypted"]).ok();
-    let other = other["address"].as_str().unwrap();
-    home.run(&["genesis", "add-account", path, other, &u64::MAX.to_string()])
+    let other = home.new_key("other");
+    home.run(&["genesis", "add-account", path, &other, &u64::MAX.to_string()])
         .fails(7, "input_file_invalid");
     // Zero funds are invalid in any file.
-    home.run(&["genesis", "add-account", path, other, "0"])
+    home.run(&["genesis", "add-account", path, &other, "0"])
         .fails(2, "usage");
     assert_eq!(
         std::fs::read_to_string(&file).unwrap(),
@@ -120,85 +97,36 @@ fn a_writer_of_a_genesis_refuses_what_the_check_refuses_and_leaves_the_file() {
     // `new` runs the same check.
     let twice = format!("{key}=1={rich}");
     let out = home.file("new.toml");
-    home.run(&[
-        "genesis",
-        "new",
-        "--validator",
-        &twice,
-        "--validator",
-        &twice,
-        "--out",
-        out.to_str().unwrap(),
-    ])
-    .fails(2, "usage");
+    let new = format!("genesis new --out {}", out.display());
+    home.line(&format!("{new} --validator {twice} --validator {twice}"))
+        .fails(2, "usage");
     assert!(!out.exists());
     // A file that is not complete yet is still written.
-    let _draft = home.run(&["genesis", "new", "--out", out.to_str().unwrap()]).ok();
+    let _draft = home.line(&new).ok();
     let _draft = home
-        .run(&["genesis", "add-account", out.to_str().unwrap(), &rich, "5"])
+        .line(&format!("genesis add-account {} {rich} 5", out.display()))
         .ok();
-    home.run(&["genesis", "new", "--out", out.to_str().unwrap()])
-        .fails(1, "exists");
-    let _forced = home
-        .run(&["genesis", "new", "--out", out.to_str().unwrap(), "--force"])
-        .ok();
+    home.line(&new).fails(1, "exists");
+    let _forced = home.line(&format!("{new} --force")).ok();
 }
 
 #[test]
 fn a_result_file_that_is_there_is_replaced_only_when_asked() {
     let home = Home::new();
     let _node = Node::dev(&home);
-    let out = home.file("out");
-    let out = out.to_str().unwrap();
-    let build = [
-        "tx",
-        "build",
-        "--from",
-        "dev0",
-        "--transfer",
-        "dev1=1",
-        "--out",
-        out,
-    ];
-    let proof = ["account", "proof", "dev0", "--out", out];
-    let unsigned = home.file("unsigned");
-    let unsigned = unsigned.to_str().unwrap();
-    let _unsigned = home
-        .run(&[
-            "tx",
-            "build",
-            "--from",
-            "dev0",
-            "--transfer",
-            "dev1=1",
-            "--out",
-            unsigned,
-        ])
-        .ok();
-    let sign = [
-        "tx",
-        "sign",
-        unsigned,
-        "--key",
-        "dev0",
-        "--allow-unencrypted",
-        "--out",
-        out,
-    ];
-    for command in [&build[..], &proof[..], &sign[..]] {
+    let (out, unsigned) = (home.file("out"), home.file("unsigned"));
+    let (out, unsigned) = (out.to_str().unwrap(), unsigned.to_str().unwrap());
+    let build = "tx build --from dev0 --transfer dev1=1 --out";
+    let _unsigned = home.line(&format!("{build} {unsigned}")).ok();
+    let sign = format!("tx sign {unsigned} --key dev0 --allow-unencrypted --out");
+    for command in [build, "account proof dev0 --out", &sign] {
+        let command = format!("{command} {out}");
         std::fs::write(out, "precious").unwrap();
-        let refused = home.run(command);
+        let refused = home.line(&command);
         refused.fails(1, "exists");
-        assert!(
-            refused.json["error"]["hint"]
-                .as_str()
-                .unwrap()
-                .contains("--force"),
-            "{}",
-            refused.json
-        );
+        assert!(refused.hint().contains("--force"), "{}", refused.json);
         assert_eq!(std::fs::read_to_string(out).unwrap(), "precious");
-        let _written = home.run(&[command, &["--force"]].concat()).ok();
+        let _written = home.line(&format!("{command} --force")).ok();
         assert_ne!(std::fs::read_to_string(out).unwrap(), "precious");
     }
 }

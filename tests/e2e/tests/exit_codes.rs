@@ -1,18 +1,10 @@
 //! Exit codes of commands: every situation of the table in `node/cli/exit-codes.md` is produced.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use vibecoin_tests_e2e::{Home, Liar, Node, binary};
+use vibecoin_tests_e2e::{Home, Liar, Node, binary, copy, secret, without_genesis};
 
 const TABLE: &str = include_str!("../../../node/cli/exit-codes.md");
 /// A hash that identifies nothing.
@@ -83,10 +75,7 @@ impl World {
             }
             answer
         });
-        let keys = Home::new();
-        let mut copy = Command::new("cp");
-        copy.arg("-r").arg(running.file("keys")).arg(keys.path());
-        assert!(copy.status().unwrap().success());
+        let keys = without_genesis(&running);
         let stopped = Home::devnet();
         assert_eq!(Node::start(&stopped, &["--allow-unencrypted"]).stop(), 0);
         let empty = Home::new();
@@ -106,13 +95,7 @@ impl World {
     /// A home like that of the stopped node.
     fn copy(&self) -> Home {
         let home = Home::new();
-        let copied = Command::new("cp")
-            .args(["-r", "--preserve=mode"])
-            .arg(format!("{}/.", self.stopped.path().display()))
-            .arg(home.path())
-            .status()
-            .unwrap();
-        assert!(copied.success());
+        copy(&self.stopped.path().join("."), home.path());
         home
     }
 
@@ -121,6 +104,7 @@ impl World {
         let (running, empty) = (&self.running, &self.empty);
         let path = |name: &str| empty.file(name).to_str().unwrap().to_owned();
         let on = |home: &Home, arguments: &[&str]| (home.command(arguments), None);
+        let line = |home: &Home, line: &str| on(home, &line.split(' ').collect::<Vec<_>>());
         // The home as named here, not by the harness.
         let bare = |arguments: &[&str]| {
             let mut command = Command::new(binary());
@@ -137,8 +121,8 @@ impl World {
         };
         let node = ["node", "--rpc.port", "0", "--allow-unencrypted"];
         match situation {
-            "an argument that is unknown" => on(empty, &["status", "--nonsense"]),
-            "a number that is out of its bounds" => on(empty, &["block", "list", "--limit", "1001"]),
+            "an argument that is unknown" => line(empty, "status --nonsense"),
+            "a number that is out of its bounds" => line(empty, "block list --limit 1001"),
             "no home directory is given or known" => bare(&["keys", "list"]),
             "the home directory is a file" => bare(&["--home", &path("a file"), "keys", "list"]),
             "the home directory is a link that leads nowhere" => {
@@ -152,34 +136,24 @@ impl World {
                 on(empty, &["genesis", "new", "--out", &path("a file")])
             }
             "a key name that commands would read as something else" => {
-                on(empty, &["keys", "new", "--allow-unencrypted", "--", "--help"])
+                line(empty, "keys new --allow-unencrypted -- --help")
             }
-            "no node answers" => on(empty, &["--url", "http://127.0.0.1:1", "status"]),
-            "the address of the node is not valid" => on(empty, &["--url", "http://", "status"]),
-            "the sender does not have the money" => on(
-                running,
-                &["transfer", "dev1", "18446744073709551615", "--from", "dev0"],
-            ),
-            "the least fee is more than the sender allows" => on(
-                running,
-                &["transfer", "dev1", "1", "--from", "dev0", "--fee-max", "1"],
-            ),
+            "no node answers" => line(empty, "--url http://127.0.0.1:1 status"),
+            "the address of the node is not valid" => line(empty, "--url http:// status"),
+            "the sender does not have the money" => {
+                line(running, "transfer dev1 18446744073709551615 --from dev0")
+            }
+            "the least fee is more than the sender allows" => {
+                line(running, "transfer dev1 1 --from dev0 --fee-max 1")
+            }
             "the node wants a fee that is believed of no node, and there is no genesis file" => {
                 let pay = ["transfer", "dev1", "1", "--from", "dev0", "--allow-unencrypted"];
                 on(&self.keys, &[&["--url", self.liar.url()], &pay[..]].concat())
             }
-            "the node calls a nonce taken, and proves no other transaction with it" => on(
-                running,
-                &[
-                    "--url",
-                    self.liar.url(),
-                    "transfer",
-                    "dev1",
-                    "1",
-                    "--from",
-                    "dev0",
-                ],
-            ),
+            "the node calls a nonce taken, and proves no other transaction with it" => {
+                let pay = ["transfer", "dev1", "1", "--from", "dev0"];
+                on(running, &[&["--url", self.liar.url()], &pay[..]].concat())
+            }
             "the node's pool is full and wants more than is paid without a typed fee" => {
                 let pay = ["transfer", "dev1", "1", "--from", "dev0"];
                 on(running, &[&["--url", self.full.url()], &pay[..]].concat())
@@ -188,31 +162,15 @@ impl World {
                 let pay = ["transfer", "dev1", "1", "--from", "dev0", "--fee", "1000000"];
                 on(running, &[&["--url", self.full.url()], &pay[..]].concat())
             }
-            "the node is of another chain than the home" => on(
-                &self.stopped,
-                &[
-                    "--url",
-                    self.node.url(),
-                    "transfer",
-                    "rich",
-                    "1",
-                    "--from",
-                    "rich",
-                    "--allow-unencrypted",
-                ],
-            ),
-            "the key does not exist" => on(running, &["keys", "show", "nobody"]),
-            "the key whose account is asked for does not exist" => {
-                on(running, &["account", "show", "nobody"])
+            "the node is of another chain than the home" => {
+                let pay = ["transfer", "rich", "1", "--from", "rich", "--allow-unencrypted"];
+                on(&self.stopped, &[&["--url", self.node.url()], &pay[..]].concat())
             }
-            "the key that is to be paid does not exist" => {
-                on(running, &["transfer", "nobody", "1", "--from", "dev0"])
-            }
+            "the key does not exist" => line(running, "keys show nobody"),
+            "the key whose account is asked for does not exist" => line(running, "account show nobody"),
+            "the key that is to be paid does not exist" => line(running, "transfer nobody 1 --from dev0"),
             "a genesis file is to get an account that it has" => {
-                let (path, show) = (
-                    running.file("genesis.toml"),
-                    running.run(&["genesis", "show"]).ok(),
-                );
+                let (path, show) = (running.file("genesis.toml"), running.line("genesis show").ok());
                 let account = show["accounts"][0]["address"].as_str().unwrap();
                 on(
                     running,
@@ -220,10 +178,7 @@ impl World {
                 )
             }
             "a genesis file is to get a validator that it has" => {
-                let (path, show) = (
-                    running.file("genesis.toml"),
-                    running.run(&["genesis", "show"]).ok(),
-                );
+                let (path, show) = (running.file("genesis.toml"), running.line("genesis show").ok());
                 let validator = &show["validators"][0];
                 let word = |field: &str| validator[field].as_str().unwrap();
                 let path = path.to_str().unwrap();
@@ -241,16 +196,14 @@ impl World {
                 )
             }
             "the words of a key to import are not valid" => {
-                let file = empty.file("words");
-                std::fs::write(&file, "abandon ".repeat(11)).unwrap();
-                std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-                on(empty, &["keys", "import", "a", "--mnemonic", &path("words")])
+                let words = secret(empty, "words", &"abandon ".repeat(11));
+                line(empty, &format!("keys import a --mnemonic {words}"))
             }
-            "the account does not exist" => on(running, &["account", "show", NOBODY]),
-            "the transaction does not exist" => on(running, &["tx", "show", NOBODY]),
-            "the file to read does not exist" => on(empty, &["genesis", "validate", "nowhere.toml"]),
-            "the home has no database" => on(empty, &["db", "stats"]),
-            "the wait for a transaction ended" => on(running, &["--timeout", "1", "tx", "wait", NOBODY]),
+            "the account does not exist" => line(running, &format!("account show {NOBODY}")),
+            "the transaction does not exist" => line(running, &format!("tx show {NOBODY}")),
+            "the file to read does not exist" => line(empty, "genesis validate nowhere.toml"),
+            "the home has no database" => line(empty, "db stats"),
+            "the wait for a transaction ended" => line(running, &format!("--timeout 1 tx wait {NOBODY}")),
             "the genesis file is invalid" => on(empty, &["genesis", "validate", &path("a file")]),
             "the configuration of the home is invalid" => {
                 let home = Home::new();
@@ -258,21 +211,19 @@ impl World {
                 keeping(home, &["config", "show"])
             }
             "a variable of the environment misspells a key" => {
-                with(on(empty, &["config", "show"]), "VIBECOIN_RPC_PORT", "1")
+                with(line(empty, "config show"), "VIBECOIN_RPC_PORT", "1")
             }
             "a variable of the environment is one that nothing reads" => {
-                with(on(empty, &["config", "show"]), "VIBECOIN_NOPE", "1")
+                with(line(empty, "config show"), "VIBECOIN_NOPE", "1")
             }
-            "the file to read is a folder" => on(empty, &["genesis", "validate", "/"]),
+            "the file to read is a folder" => line(empty, "genesis validate /"),
             "the file to read is not text" => on(empty, &["genesis", "validate", &path("not text")]),
             "a proof file proves nothing" => on(running, &["proof", "verify", &path("a file")]),
             "what is to be a snapshot is none" => on(running, &["snapshot", "verify", &path("a file")]),
-            "a node runs on the home" => on(running, &["db", "check"]),
-            "the node's configuration is invalid" => on(empty, &["node", "--rpc.port", "many"]),
-            "the node's configuration file does not exist" => {
-                on(empty, &["-c", "nowhere.toml", "node", "--dev"])
-            }
-            "the node's genesis file does not exist" => on(empty, &["node"]),
+            "a node runs on the home" => line(running, "db check"),
+            "the node's configuration is invalid" => line(empty, "node --rpc.port many"),
+            "the node's configuration file does not exist" => line(empty, "-c nowhere.toml node --dev"),
+            "the node's genesis file does not exist" => line(empty, "node"),
             "the node's database cannot be where it is named" => keeping(
                 self.copy(),
                 &[&node[..], &["--storage.db_dir", "/proc/self/db"]].concat(),
@@ -306,7 +257,7 @@ impl World {
                 std::fs::write(home.file("db/CURRENT"), "nonsense").unwrap();
                 keeping(home, &["db", "check"])
             }
-            "the disk is full" => on(empty, &["genesis", "new", "--out", "/dev/full", "--force"]),
+            "the disk is full" => line(empty, "genesis new --out /dev/full --force"),
             "the double-sign guard is missing" => {
                 let home = self.copy();
                 std::fs::remove_file(home.file("consensus/guard")).unwrap();
@@ -330,7 +281,7 @@ impl World {
                 )
             }
             "the passphrase of the environment is empty" => with(
-                on(empty, &["keys", "new", "a", "--allow-unencrypted"]),
+                line(empty, "keys new a --allow-unencrypted"),
                 "VIBECOIN_PASSWORD",
                 "",
             ),

@@ -1,13 +1,5 @@
 //! A pool that is full of transactions with the minimum fee.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::process::Command;
 
 use serde_json::json;

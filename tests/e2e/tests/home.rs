@@ -1,14 +1,6 @@
 //! The files of a home: tools find them where the node does, both report damage alike, and secrets stay with
 //! their owner.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
@@ -16,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use vibecoin_tests_e2e::{Devnet, Home, Node};
+use vibecoin_tests_e2e::{Devnet, Home, Node, copy};
 
 /// A configuration that moves every file.
 const MOVED: &str = r#"
@@ -44,55 +36,15 @@ const SIGNS: [&str; 1] = ["--allow-unencrypted"];
 fn moved() -> Home {
     let home = Home::new();
     fs::write(home.file("config.toml"), MOVED).unwrap();
-    let made = home.run(&["init", "--validator", "--allow-unencrypted"]).ok();
-    let validator = made["validatorKey"].as_str().unwrap().to_owned();
-    let rich = home.run(&["keys", "new", "rich", "--allow-unencrypted"]).ok();
-    let rich = rich["address"].as_str().unwrap().to_owned();
-    let given = home.file("given.toml");
-    let given = given.to_str().unwrap();
-    let (member, account) = (format!("{validator}=1={rich}"), format!("{rich}=1000000000000"));
-    let arguments = [
-        "genesis",
-        "new",
-        "--profile",
-        "devnet",
-        "--validator",
-        &member,
-        "--account",
-        &account,
-    ];
-    let _made = home.run(&[&arguments[..], &["--out", given]].concat()).ok();
-    let _made = home.run(&["init", "--genesis", given]).ok();
+    home.found();
     home
 }
 
 /// Makes a block with a transfer in it.
 fn block(home: &Home) {
     let to = home.address("rich");
-    let arguments = [
-        "transfer",
-        &to,
-        "1",
-        "--from",
-        "rich",
-        "--allow-unencrypted",
-        "--wait",
-        "final",
-    ];
-    assert_eq!(home.run(&arguments).ok()["success"], true);
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
+    let line = format!("transfer {to} 1 --from rich --allow-unencrypted --wait final");
+    assert_eq!(home.line(&line).ok()["success"], true);
 }
 
 fn flip(path: &Path, at: usize) {
@@ -151,16 +103,11 @@ fn tools_look_where_the_node_looks_and_never_call_clean_what_it_refuses() {
     copy(&kept, &db);
     let checked = home.run(&["db", "check", "--quick"]);
     checked.fails(20, "corruption");
-    assert!(
-        checked.json["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("was committed")
-    );
+    assert!(checked.message().contains("was committed"));
     assert_eq!(checked.json["error"]["data"]["clean"], false, "{}", checked.json);
     let refused = home.run(&["node", "--rpc.port", "0", "--allow-unencrypted"]);
     refused.fails(20, "corruption");
-    let message = refused.json["error"]["message"].as_str().unwrap();
+    let message = refused.message();
     assert!(message.contains("decides blocks alone"), "{message}");
 
     // The promise of the message: a follower's database restores it.

@@ -3,16 +3,6 @@
 //! `VIBECOIN_E2E_KILLS` is their number (default 3); `VIBECOIN_E2E_SEED` decides their times within
 //! the load.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation
-)]
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -136,17 +126,11 @@ fn nothing_acknowledged_is_lost_by_kill_9_under_load() {
     let keys: Vec<SecretKey> = (0..SENDERS)
         .map(|i| {
             let name = format!("sender{i}");
-            let made = home.run(&["keys", "new", &name, "--allow-unencrypted"]).ok();
-            let to = made["address"].as_str().unwrap();
+            let to = home.new_key(&name);
             let _sent = home
-                .run(&[
-                    "transfer",
-                    to,
-                    "100000000000",
-                    "--from",
-                    "rich",
-                    "--allow-unencrypted",
-                ])
+                .line(&format!(
+                    "transfer {to} 100000000000 --from rich --allow-unencrypted"
+                ))
                 .ok();
             key_of(&home, &name)
         })

@@ -1,14 +1,6 @@
 //! Bounds on what a Byzantine server gets signed: never more funds, more payments or a longer validity than
 //! requested.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -109,7 +101,7 @@ fn the_prices_and_the_head_that_a_server_names_do_not_decide_what_is_signed() {
     for more in [&[][..], &["--dry-run"]] {
         let refused = transfer(&bare, liar.url(), more);
         refused.fails(4, "fee_too_high");
-        let message = refused.json["error"]["message"].as_str().unwrap();
+        let message = refused.message();
         assert!(message.contains("5000000000"), "the fee is named: {message}");
     }
     let most = (2 * FEE).to_string();
@@ -350,16 +342,7 @@ fn the_text_of_a_failure_names_what_was_signed_and_may_be_included() {
     let built = home.file("unsigned");
     let built = built.to_str().unwrap();
     let _file = home
-        .run(&[
-            "tx",
-            "build",
-            "--from",
-            "dev4",
-            "--transfer",
-            "dev1=7",
-            "--out",
-            built,
-        ])
+        .line(&format!("tx build --from dev4 --transfer dev1=7 --out {built}"))
         .ok();
     let _file = home
         .run(&["tx", "sign", built, "--key", "dev4", "--out", signed])
@@ -428,7 +411,7 @@ fn a_payment_that_gets_no_answer_is_named() {
         assert_ne!(lost.code, 0, "{}", lost.json);
         let signed = &lost.json["error"]["data"]["signed"];
         let hash = signed["hash"].as_str().unwrap_or_else(|| panic!("{}", lost.json));
-        let hint = lost.json["error"]["hint"].as_str().unwrap();
+        let hint = lost.hint();
         assert!(hint.contains(&format!("tx status {hash}`")), "{hint}");
     }
 }

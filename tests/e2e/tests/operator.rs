@@ -1,13 +1,5 @@
 //! The admin listener, the metrics for Prometheus, voting and the faucet, on a production node.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::{
     os::unix::fs::PermissionsExt as _,
     time::{Duration, Instant},
@@ -37,14 +29,12 @@ fn the_operator_bans_and_lets_in_again_and_nobody_else_does() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    let id = home.run(&["peers", "id"]).ok()["peerId"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let shown = home.line("peers id").ok();
+    let id = shown["peerId"].as_str().unwrap();
     assert_eq!(node.ready["peerId"], id);
     assert_eq!(home.run(&["peers", "list"]).ok(), json!([]));
     let _banned = home
-        .run(&["peers", "ban", &id, "--reason", "a drill", "--seconds", "600"])
+        .run(&["peers", "ban", id, "--reason", "a drill", "--seconds", "600"])
         .ok();
     let bans = home.run(&["peers", "bans"]).ok();
     assert_eq!(
@@ -52,9 +42,9 @@ fn the_operator_bans_and_lets_in_again_and_nobody_else_does() {
         (&json!(id), &json!("a drill")),
         "{bans}"
     );
-    let _again = home.run(&["peers", "unban", &id]).ok();
+    let _again = home.run(&["peers", "unban", id]).ok();
     assert_eq!(home.run(&["peers", "bans"]).ok(), json!([]));
-    home.run(&["peers", "unban", &id]).fails(1, "admin_refused");
+    home.run(&["peers", "unban", id]).fails(1, "admin_refused");
     home.run(&["peers", "add", "nonsense"]).fails(1, "admin_refused");
 
     // Without the token, with a wrong one, and at the public listener.
@@ -75,10 +65,9 @@ fn the_operator_bans_and_lets_in_again_and_nobody_else_does() {
 fn a_scrape_shows_everything_that_is_documented() {
     let home = Home::new();
     let node = Node::start(&home, &LISTENERS);
-    let to = home.run(&["keys", "new", "friend", "--allow-unencrypted"]).ok();
-    let to = to["address"].as_str().unwrap();
+    let to = home.new_key("friend");
     let sent = home
-        .run(&["transfer", to, "1000", "--from", "dev0", "--wait", "final"])
+        .run(&["transfer", &to, "1000", "--from", "dev0", "--wait", "final"])
         .ok();
     assert_eq!(sent["success"], true, "{sent}");
     // A metric may follow the answer by a moment: it is counted after the commit was announced.
@@ -123,8 +112,7 @@ fn a_scrape_shows_everything_that_is_documented() {
 fn voting_can_be_looked_at_and_the_faucet_pays() {
     let home = Home::new();
     let node = Node::dev(&home);
-    let to = home.run(&["keys", "new", "friend", "--allow-unencrypted"]).ok();
-    let to = to["address"].as_str().unwrap();
+    let to = home.new_key("friend");
     let id = node.call("dev_faucet", json!([to, "777"]))["hash"]
         .as_str()
         .unwrap()

@@ -1,13 +1,5 @@
 //! The password in the address of a node is sent to the node and to no other place.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::process::Command;
 
 use serde_json::json;

@@ -1,13 +1,5 @@
 //! Node start: signals and kills at any moment, listeners that cannot be opened, and reported waits.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
@@ -15,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
-use vibecoin_tests_e2e::{Home, Node, binary, http};
+use vibecoin_tests_e2e::{Home, Node, Signal, binary, http, signal};
 
 /// A node whose standard output can be read and whose log is kept.
 struct Started {
@@ -44,11 +36,8 @@ impl Started {
         serde_json::from_str(&line).unwrap_or(Value::Null)
     }
 
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status();
-        assert!(sent.unwrap().success());
+    fn signal(&self, number: Signal) {
+        signal(&self.child, number);
     }
 
     /// Waits for the end: the exit code and everything on stderr.
@@ -77,7 +66,7 @@ const DEV: [&str; 4] = ["node", "--dev", "--rpc.port", "0"];
 #[test]
 fn a_signal_in_the_middle_of_the_start_ends_a_dev_node_without_its_home() {
     let temporary = tempfile::tempdir().unwrap();
-    for signal in ["TERM", "INT"] {
+    for signal in [Signal::TERM, Signal::INT] {
         let mut node = Started::new(temporary.path(), &DEV);
         // The first item that a careless implementation leaves behind.
         while entries(temporary.path()).is_empty() {
@@ -86,11 +75,11 @@ fn a_signal_in_the_middle_of_the_start_ends_a_dev_node_without_its_home() {
         }
         node.signal(signal);
         let (code, stderr) = node.end();
-        assert_eq!(code, Some(0), "{signal}: {stderr}");
+        assert_eq!(code, Some(0), "{signal:?}: {stderr}");
         assert_eq!(
             entries(temporary.path()),
             Vec::<PathBuf>::new(),
-            "{signal}: {stderr}"
+            "{signal:?}: {stderr}"
         );
     }
 }
@@ -104,14 +93,14 @@ fn the_temporary_home_of_a_killed_dev_node_is_removed_by_the_next() {
     let mut running = Started::new(temporary.path(), &DEV);
     assert_eq!(running.ready()["event"], "ready");
     assert_eq!(entries(temporary.path()).len(), 2, "that of a running node stays");
-    killed.signal("KILL");
+    killed.signal(Signal::KILL);
     assert_eq!(killed.end().0, None);
     assert!(left[0].exists());
     let mut next = Started::new(temporary.path(), &DEV);
     assert_eq!(next.ready()["event"], "ready");
     assert!(!left[0].exists());
     for node in [running, next] {
-        node.signal("TERM");
+        node.signal(Signal::TERM);
         assert_eq!(node.end().0, Some(0));
     }
     assert_eq!(entries(temporary.path()), Vec::<PathBuf>::new());
@@ -158,7 +147,7 @@ fn a_port_that_is_taken_is_named_with_its_flag_and_the_hint_helps() {
         assert_eq!(instead[0], flag);
         let mut node = Started::new(temporary.path(), &[&arguments[..], &instead].concat());
         assert_eq!(node.ready()["event"], "ready", "{flag}");
-        node.signal("TERM");
+        node.signal(Signal::TERM);
         assert_eq!(node.end().0, Some(0));
     }
 }
@@ -203,7 +192,7 @@ fn a_home_behind_a_link_is_the_same_home_for_every_command() {
         let mut node = Started::new(folder.path(), &arguments);
         assert_eq!(node.ready()["event"], "ready", "{named}");
         assert_eq!(run(&["status"]).0, Some(0));
-        node.signal("TERM");
+        node.signal(Signal::TERM);
         assert_eq!(node.end().0, Some(0));
     }
     // A folder with keys inside of a home is different, with a slash at its end or without.
@@ -225,20 +214,12 @@ fn a_validator_without_a_quorum_is_not_ready_and_says_for_whom_it_waits() {
         .unwrap();
     assert!(made.status.success(), "{made:?}");
     let validator = home.file("net/validator-0");
-    let arguments = [
-        "--home",
-        validator.to_str().unwrap(),
-        "node",
-        "--allow-unencrypted",
-        "--rpc.port",
-        "0",
-        "--p2p.listen",
-        "/ip4/127.0.0.1/tcp/0",
-        "--metrics.listen",
-        "127.0.0.1:0",
-        "--admin.listen",
-        "127.0.0.1:0",
-    ];
+    let line = format!(
+        "--home {} node --allow-unencrypted --rpc.port 0 --p2p.listen /ip4/127.0.0.1/tcp/0 \
+         --metrics.listen 127.0.0.1:0 --admin.listen 127.0.0.1:0",
+        validator.display()
+    );
+    let arguments: Vec<&str> = line.split(' ').collect();
     let mut node = Started::new(home.path(), &arguments);
     let ready = node.ready();
     let url = ready["rpc"].as_str().unwrap();
@@ -262,7 +243,7 @@ fn a_validator_without_a_quorum_is_not_ready_and_says_for_whom_it_waits() {
     assert_eq!(status["waiting"]["reason"], "peers", "{status}");
     let detail = status["waiting"]["detail"].as_str().unwrap();
     assert!(detail.contains("block 1") && detail.contains(" s"), "{detail}");
-    node.signal("TERM");
+    node.signal(Signal::TERM);
     assert_eq!(node.end().0, Some(0));
     // A node that needs no peers is ready at once.
     let alone = Home::devnet();

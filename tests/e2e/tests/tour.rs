@@ -1,31 +1,14 @@
 //! The tour of the README, and the failures that it must not have.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::arithmetic_side_effects
-)]
-
 use serde_json::json;
 use vibecoin_tests_e2e::{Home, Node};
-
-/// An unused address: bech32m of the dev chain.
-fn stranger(home: &Home) -> String {
-    home.run(&["keys", "new", "stranger", "--allow-unencrypted"]).ok()["address"]
-        .as_str()
-        .unwrap()
-        .to_owned()
-}
 
 #[test]
 fn a_transfer_becomes_a_proven_balance_and_the_store_is_clean() {
     let home = Home::new();
     let node = Node::dev(&home);
     assert_eq!(node.ready["chainId"], "dev");
-    let to = stranger(&home);
+    let to = home.new_key("stranger");
     let before = home.file("absent.json");
     let genesis = home.file("genesis.toml");
     let (before, genesis) = (before.to_str().unwrap(), genesis.to_str().unwrap());
@@ -39,18 +22,9 @@ fn a_transfer_becomes_a_proven_balance_and_the_store_is_clean() {
     );
 
     // By address alone, with nothing but the URL and the home: the outside contract.
+    let url = node.url();
     let sent = home
-        .run(&[
-            "-u",
-            node.url(),
-            "transfer",
-            &to,
-            "1000",
-            "--from",
-            "dev0",
-            "--wait",
-            "final",
-        ])
+        .line(&format!("-u {url} transfer {to} 1000 --from dev0 --wait final"))
         .ok();
     assert_eq!(
         (&sent["status"], &sent["success"]),
@@ -85,31 +59,17 @@ fn a_transfer_becomes_a_proven_balance_and_the_store_is_clean() {
     let proven = home.run(&["proof", "verify", proof, "--genesis", genesis]).ok();
     assert_eq!(proven["account"]["balance"], "1000", "{proven}");
     assert_eq!(proven["address"], to);
-    let hash = home.run(&["genesis", "hash", genesis]).ok()["genesisHash"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let hashed = home.run(&["genesis", "hash", genesis]).ok();
+    let hash = hashed["genesisHash"].as_str().unwrap();
     let _pinned = home
-        .run(&[
-            "proof",
-            "verify",
-            proof,
-            "--genesis",
-            genesis,
-            "--genesis-hash",
-            &hash,
-        ])
+        .line(&format!(
+            "proof verify {proof} --genesis {genesis} --genesis-hash {hash}"
+        ))
         .ok();
     let other = format!("0x{}", "11".repeat(32));
-    home.run(&[
-        "proof",
-        "verify",
-        proof,
-        "--genesis",
-        genesis,
-        "--genesis-hash",
-        &other,
-    ])
+    home.line(&format!(
+        "proof verify {proof} --genesis {genesis} --genesis-hash {other}"
+    ))
     .fails(8, "other_chain");
     let nobody = home.run(&["-u", "http://127.0.0.1:1", "status"]);
     nobody.fails(3, "cannot_connect");
@@ -179,10 +139,7 @@ fn a_proof_with_any_byte_changed_proves_nothing() {
 fn a_home_made_by_init_validates_stops_and_comes_back() {
     let home = Home::devnet();
     let node = Node::start(&home, &["--allow-unencrypted"]);
-    let to = home.run(&["keys", "new", "poor", "--allow-unencrypted"]).ok()["address"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let to = home.new_key("poor");
     let send = ["transfer", &to, "5", "--from", "rich", "--allow-unencrypted"];
     let first = home.run(&send).ok();
     assert_eq!(first["status"], "included");
@@ -205,10 +162,7 @@ fn what_cannot_be_started_says_why_with_the_code_of_the_daemon() {
     let refused = empty.run(&["node", "--dev"]);
     refused.fails(10, "config");
     assert!(
-        refused.json["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("line 2, column 1: rpc.prot"),
+        refused.message().contains("line 2, column 1: rpc.prot"),
         "{}",
         refused.json
     );
@@ -221,10 +175,7 @@ fn what_cannot_be_started_says_why_with_the_code_of_the_daemon() {
     let second = home.run(&["node", "--dev", "--rpc.port", "0"]);
     second.fails(9, "locked");
     assert!(
-        second.json["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains(&node.pid().to_string()),
+        second.message().contains(&node.pid().to_string()),
         "{}",
         second.json
     );
@@ -245,16 +196,7 @@ fn an_account_is_followed_from_genesis_on() {
         assert_eq!(sent["status"], "included", "{sent}");
     }
     let seen = home
-        .run(&[
-            "subscribe",
-            "account",
-            "--account",
-            "dev1",
-            "--from-height",
-            "0",
-            "--count",
-            "2",
-        ])
+        .line("subscribe account --account dev1 --from-height 0 --count 2")
         .ok();
     for (event, more) in seen.as_array().unwrap().iter().zip([1, 2]) {
         let balance = |side: &str| -> u64 {

@@ -1,19 +1,21 @@
 //! Contents of messages: errors of arguments, hints that can be typed, waits, and the port that is in
 //! use.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
-
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use vibecoin_tests_e2e::{Home, Node, binary};
+
+/// Starts a command that waits: the process, the first line on its stderr, and the rest of it.
+fn waiting(mut command: Command) -> (Child, String, BufReader<ChildStderr>) {
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    (child, line, stderr)
+}
 
 #[test]
 fn a_wrong_argument_is_answered_like_every_other_error() {
@@ -42,9 +44,9 @@ fn a_wrong_argument_is_answered_like_every_other_error() {
     ] {
         let ran = home.run(&line.split_whitespace().collect::<Vec<_>>());
         ran.fails(2, "usage");
-        let message = ran.json["error"]["message"].as_str().unwrap();
+        let message = ran.message();
         assert!(message.contains("it is a whole number, "), "{line}: {message}");
-        let hint = ran.json["error"]["hint"].as_str().unwrap();
+        let hint = ran.hint();
         let help: Vec<&str> = hint.split('`').nth(1).unwrap().split(' ').collect();
         let help = Command::new(help[0]).args(&help[1..]).output().unwrap();
         assert!(help.status.success(), "{hint}: {help:?}");
@@ -56,7 +58,7 @@ fn a_hint_names_the_program_as_it_was_called_and_the_home_that_was_given() {
     let home = Home::new();
     let ran = home.run(&["keys", "show", "nobody"]);
     ran.fails(5, "not_found");
-    let hint = ran.json["error"]["hint"].as_str().unwrap();
+    let hint = ran.hint();
     let listing = format!(
         "`{} --home {} keys list`",
         binary().display(),
@@ -87,7 +89,7 @@ fn the_hint_of_a_refused_genesis_is_followed_to_a_valid_one() {
     std::fs::write(&file, before).unwrap();
     let ran = home.run(&["genesis", "validate", path]);
     ran.fails(7, "input_file_invalid");
-    let hint = ran.json["error"]["hint"].as_str().unwrap();
+    let hint = ran.hint();
     let line = hint.split('`').nth(1).unwrap();
     let line = line.replace("ADDRESS", &rich).replace("AMOUNT", "5");
     let words: Vec<&str> = line.split(' ').collect();
@@ -102,16 +104,8 @@ fn a_wait_for_the_keystore_says_for_whom_and_how_long() {
     let _made = home.run(&["keys", "new", "first", "--allow-unencrypted"]).ok();
     let keys = File::open(home.file("keys")).unwrap();
     keys.lock().unwrap();
-    let mut waiting = home
-        .command(&["keys", "new", "second", "--allow-unencrypted"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(waiting.stderr.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    let command = home.command(&["keys", "new", "second", "--allow-unencrypted"]);
+    let (mut waiting, line, _stderr) = waiting(command);
     let holder = format!(
         "waiting for another command that changes these keys (pid {})",
         std::process::id()
@@ -164,19 +158,8 @@ fn a_wait_for_a_node_says_for_what_and_how_long() {
         let nonce = nonce.to_string();
         home.command(&["transfer", "dev1", "1", "--from", "dev0", "--nonce", &nonce])
     };
-    let first_line = |waiting: &mut std::process::Child| {
-        let mut line = String::new();
-        let mut stderr = BufReader::new(waiting.stderr.take().unwrap());
-        stderr.read_line(&mut line).unwrap();
-        (line, stderr)
-    };
     // Behind a gap no block can include it.
-    let mut behind = pay(next + 1)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (line, _stderr) = first_line(&mut behind);
+    let (mut behind, line, _stderr) = waiting(pay(next + 1));
     let begins = format!("waiting until the node at {} has 0x", node.url());
     assert!(
         line.starts_with(&begins) && line.ends_with(" in a block, for 1 s\n"),
@@ -188,13 +171,7 @@ fn a_wait_for_a_node_says_for_what_and_how_long() {
     // A node that accepts the call and does not answer.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let mut asking = home
-        .command(&["--url", &url, "status"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (line, _stderr) = first_line(&mut asking);
+    let (mut asking, line, _stderr) = waiting(home.command(&["--url", &url, "status"]));
     assert_eq!(line, format!("waiting for the node at {url}, for 1 s\n"));
     asking.kill().unwrap();
     asking.wait().unwrap();
@@ -209,13 +186,8 @@ fn a_wait_for_a_node_says_for_what_and_how_long() {
         ),
         (&["subscribe", "transactions"], "the next transaction"),
     ] {
-        let mut following = home
-            .command(&[words, &["--count", "1"]].concat())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (line, _stderr) = first_line(&mut following);
+        let command = home.command(&[words, &["--count", "1"]].concat());
+        let (mut following, line, _stderr) = waiting(command);
         let url = node.url();
         assert_eq!(
             line,
@@ -243,6 +215,6 @@ fn a_variable_of_the_devnet_that_is_empty_counts_as_not_set() {
     run(&["up", "--binary", "/dev/null"]).fails(5, "not_found");
     let none = run(&["stop-node", "0"]);
     none.fails(5, "not_found");
-    let hint = none.json["error"]["hint"].as_str().unwrap();
+    let hint = none.hint();
     assert!(hint.contains("devnet up`"), "{hint}");
 }

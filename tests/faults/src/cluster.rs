@@ -8,14 +8,19 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vibecoin_primitives::Hash;
+use vibecoin_process::log::tail;
+use vibecoin_process::process::{resident_bytes, resident_bytes_max};
+use vibecoin_tests_nodes::{CallError, Node, Rpc, clean};
 
-use crate::homes::{Homes, Plan, RPC_PORT, binary, clean};
+use crate::homes::{Homes, Plan, RPC_PORT, binary};
 use crate::netns::Net;
-use crate::process::Process;
-use crate::rpc::{CallError, Rpc};
 
 /// Time limit of a request for a head.
 const HEAD_LIMIT: Duration = Duration::from_secs(2);
+/// Lines of each log that a failure prints.
+const LOG_LINES_SHOWN: usize = 12;
+/// Exit code of a safety halt, such as that of a node whose key signs in another process, too.
+pub const SAFETY_HALT: i32 = 30;
 /// Poll interval of waits.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -31,7 +36,7 @@ pub struct Head {
 /// A network of nodes. Dropping it removes everything.
 pub struct Cluster {
     // Dropped in this order: processes before the namespaces that they are in.
-    processes: Vec<Mutex<Option<Process>>>,
+    processes: Vec<Mutex<Option<Node>>>,
     /// Network between the nodes.
     pub net: Net,
     /// Initial homes of the nodes.
@@ -44,19 +49,13 @@ pub struct Cluster {
 
 impl Cluster {
     /// Makes namespaces and homes. No node runs yet.
-    ///
-    /// # Panics
-    /// When this machine does not support the namespaces, or a home cannot be made.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        let net = Net::new(plan.nodes()).unwrap_or_else(|error| panic!("{error}"));
+        let net = Net::new(plan.nodes()).unwrap();
         Self::over(net, plan)
     }
 
     /// The same over a prepared network, for example with emulated links.
-    ///
-    /// # Panics
-    /// When a home cannot be made.
     #[must_use]
     pub fn over(net: Net, plan: Plan) -> Self {
         let folder = tempfile::Builder::new()
@@ -80,7 +79,7 @@ impl Cluster {
         self.programs[node] = (program, variables);
     }
 
-    fn process(&self, node: usize) -> MutexGuard<'_, Option<Process>> {
+    fn process(&self, node: usize) -> MutexGuard<'_, Option<Node>> {
         self.processes[node]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -93,9 +92,6 @@ impl Cluster {
     }
 
     /// Starts nodes side by side and waits until each answers.
-    ///
-    /// # Panics
-    /// When one does not answer, or runs already.
     pub fn start(&self, nodes: &[usize]) {
         std::thread::scope(|scope| {
             for node in nodes {
@@ -119,7 +115,7 @@ impl Cluster {
         if node < self.plan.validators {
             command.arg("--validator");
         }
-        *process = Some(Process::start(command, self.log(node)));
+        *process = Some(Node::spawn(command, self.log(node)));
     }
 
     /// Path of a node's log.
@@ -129,37 +125,24 @@ impl Cluster {
     }
 
     /// `kill -9`; waits until the process has ended.
-    ///
-    /// # Panics
-    /// When it was not running.
     pub fn kill(&self, node: usize) {
         let mut process = self.process(node);
-        process.as_mut().expect("the node runs").kill();
+        process.as_mut().expect("the node runs").kill_now();
         *process = None;
     }
 
     /// Stops a node as an operator does; waits until the process has ended.
-    ///
-    /// # Panics
-    /// When it was not running.
     pub fn stop(&self, node: usize) {
-        let mut process = self.process(node);
-        process.as_mut().expect("the node runs").stop();
-        *process = None;
+        let process = self.process(node).take();
+        let _code = process.expect("the node runs").stop();
     }
 
     /// Freezes a node.
-    ///
-    /// # Panics
-    /// When it does not run.
     pub fn pause(&self, node: usize) {
         self.process(node).as_ref().expect("the node runs").pause();
     }
 
     /// Resumes a frozen node.
-    ///
-    /// # Panics
-    /// When it does not run.
     pub fn resume(&self, node: usize) {
         self.process(node).as_ref().expect("the node runs").resume();
     }
@@ -167,19 +150,28 @@ impl Cluster {
     /// The process id of a node that runs.
     #[must_use]
     pub fn pid(&self, node: usize) -> Option<u32> {
-        self.process(node).as_ref().map(Process::pid)
+        self.process(node).as_ref().map(Node::pid)
+    }
+
+    /// Resident memory of a node that runs, in KiB.
+    #[must_use]
+    pub fn rss_kib(&self, node: usize) -> Option<u64> {
+        Some(resident_bytes(self.pid(node)?)? / 1024)
+    }
+
+    /// The maximum resident memory of a node that runs, in KiB.
+    #[must_use]
+    pub fn peak_kib(&self, node: usize) -> Option<u64> {
+        Some(resident_bytes_max(self.pid(node)?)? / 1024)
     }
 
     /// The exit code of a node that has exited; 128 and more for a signal.
     #[must_use]
     pub fn exit_code(&self, node: usize) -> Option<i32> {
-        self.process(node).as_mut().and_then(Process::exit_code)
+        self.process(node).as_mut().and_then(Node::exit_code)
     }
 
     /// Asserts that no node has exited.
-    ///
-    /// # Panics
-    /// When one has.
     pub fn assert_alive(&self) {
         for node in 0..self.processes.len() {
             if let Some(process) = self.process(node).as_mut() {
@@ -189,9 +181,6 @@ impl Cluster {
     }
 
     /// The RPC interface of a node, running or not.
-    ///
-    /// # Panics
-    /// Never: addresses of namespaces are addresses.
     #[must_use]
     pub fn rpc(&self, node: usize) -> Rpc {
         let address = format!("{}:{RPC_PORT}", self.net.address(node));
@@ -208,6 +197,13 @@ impl Cluster {
         parse_head(&head).ok_or_else(|| CallError::NoAnswer(format!("no head but {head}")))
     }
 
+    /// The header at a height as a node reports it; `None` when it does not answer.
+    #[must_use]
+    pub fn header(&self, node: usize, height: u64) -> Option<Value> {
+        let params = json!([height.to_string()]);
+        self.rpc(node).call("chain_getHeader", &params).ok()
+    }
+
     /// The highest head of these nodes; 0 when none answers.
     #[must_use]
     pub fn top(&self, nodes: &[usize]) -> u64 {
@@ -215,18 +211,19 @@ impl Cluster {
         heads.map(|head| head.height).max().unwrap_or(0)
     }
 
+    /// The lowest head of those of these nodes that answer; 0 when none does.
+    #[must_use]
+    pub fn bottom(&self, nodes: &[usize]) -> u64 {
+        let heads = nodes.iter().filter_map(|node| self.head(*node).ok());
+        heads.map(|head| head.height).min().unwrap_or(0)
+    }
+
     /// Waits until one of the nodes has a higher head than `height`; returns the time taken.
-    ///
-    /// # Panics
-    /// After `bound`, with the heads and the end of each log.
     pub fn wait_for_block(&self, nodes: &[usize], height: u64, bound: Duration) -> Duration {
         self.wait("a new block", bound, || self.top(nodes) > height)
     }
 
     /// Waits until a node's head is no more than one block behind the highest of the others.
-    ///
-    /// # Panics
-    /// After `bound`.
     pub fn wait_at_head(&self, node: usize, others: &[usize], bound: Duration) -> Duration {
         self.wait(&format!("node {node} at the head"), bound, || {
             let own = self.head(node).map_or(0, |head| head.height);
@@ -235,9 +232,6 @@ impl Cluster {
     }
 
     /// Waits until all these nodes have a block of this height.
-    ///
-    /// # Panics
-    /// After `bound`.
     pub fn wait_all_reach(&self, nodes: &[usize], height: u64, bound: Duration) {
         self.wait(&format!("height {height} on all nodes"), bound, || {
             nodes
@@ -247,9 +241,6 @@ impl Cluster {
     }
 
     /// Waits until a condition holds; returns the time taken.
-    ///
-    /// # Panics
-    /// After `bound`, with the heads and logs.
     pub fn wait(&self, what: &str, bound: Duration, holds: impl Fn() -> bool) -> Duration {
         let begun = Instant::now();
         while !holds() {
@@ -277,9 +268,7 @@ impl Cluster {
                 ask("consensus_getStatus"),
                 ask("net_getPeers"),
             ));
-            let log = std::fs::read_to_string(self.log(node)).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            for line in &lines[lines.len().saturating_sub(12)..] {
+            for line in tail(&self.log(node), LOG_LINES_SHOWN).lines() {
                 text.push_str(&format!("  | {line}\n"));
             }
         }

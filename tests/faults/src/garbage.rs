@@ -5,8 +5,8 @@
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use vibecoin_byzantine::open_config;
@@ -17,11 +17,11 @@ use vibecoin_primitives::{
     Transaction, TransactionBody, TransactionV1, Vote, VoteKind,
 };
 use vibecoin_replica::Message;
+use vibecoin_tests_behaviours::Rng;
 use vibecoin_tests_support::{body, sign_part, transfer};
 
 use crate::cluster::Cluster;
 use crate::homes::P2P_PORT;
-use crate::random::Random;
 
 /// Number of idle connections.
 const HALF_OPEN: usize = 200;
@@ -61,13 +61,14 @@ impl fmt::Display for Report {
     }
 }
 
+/// Counters of a running attack.
 #[derive(Default)]
-struct Counters {
-    connections: AtomicU64,
-    bytes: AtomicU64,
-    dropped: AtomicU64,
-    messages: AtomicU64,
-    thrown_out: AtomicU64,
+struct Counters(Mutex<Report>);
+
+impl Counters {
+    fn count(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// Attacks the validators' network listeners from the host until `ended`.
@@ -86,7 +87,7 @@ pub fn attack(cluster: &Cluster, ended: &AtomicBool, seed: u64) -> Report {
         for (number, kind) in [noise, oversize, drip].into_iter().enumerate() {
             let (targets, counters) = (&targets, &counters);
             scope.spawn(move || {
-                let mut random = Random::new(seed.wrapping_add(u64::try_from(number).unwrap_or(0)));
+                let mut random = Rng::new(seed.wrapping_add(u64::try_from(number).unwrap_or(0)), 0);
                 while !ended.load(Ordering::Relaxed) {
                     let target = targets[random.index(targets.len())];
                     if let Some(stream) = dial(target, counters) {
@@ -99,20 +100,14 @@ pub fn attack(cluster: &Cluster, ended: &AtomicBool, seed: u64) -> Report {
         scope.spawn(|| half_open(&targets, &counters, ended));
         scope.spawn(|| member(cluster, &counters, ended, seed));
     });
-    Report {
-        connections: counters.connections.into_inner(),
-        bytes: counters.bytes.into_inner(),
-        dropped: counters.dropped.into_inner(),
-        messages: counters.messages.into_inner(),
-        thrown_out: counters.thrown_out.into_inner(),
-    }
+    counters.0.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn dial(target: SocketAddr, counters: &Counters) -> Option<TcpStream> {
     let stream = TcpStream::connect_timeout(&target, LIMIT).ok()?;
     stream.set_write_timeout(Some(LIMIT)).ok()?;
     stream.set_read_timeout(Some(LIMIT)).ok()?;
-    counters.connections.fetch_add(1, Ordering::Relaxed);
+    counters.count(|report| report.connections += 1);
     Some(stream)
 }
 
@@ -120,17 +115,18 @@ fn dial(target: SocketAddr, counters: &Counters) -> Option<TcpStream> {
 /// itself.
 fn send(stream: &mut TcpStream, bytes: &[u8], counters: &Counters) -> bool {
     let sent = stream.write_all(bytes).is_ok();
-    if sent {
-        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        counters.bytes.fetch_add(len, Ordering::Relaxed);
-    } else {
-        counters.dropped.fetch_add(1, Ordering::Relaxed);
-    }
+    counters.count(|report| {
+        if sent {
+            report.bytes += bytes.len() as u64;
+        } else {
+            report.dropped += 1;
+        }
+    });
     sent
 }
 
 /// Random bytes, as many as the node takes.
-fn noise(mut stream: TcpStream, random: &mut Random, counters: &Counters, ended: &AtomicBool) {
+fn noise(mut stream: TcpStream, random: &mut Rng, counters: &Counters, ended: &AtomicBool) {
     while !ended.load(Ordering::Relaxed) {
         let len = 1 + random.index(BURST_BYTES);
         if !send(&mut stream, &random.bytes(len), counters) {
@@ -141,7 +137,7 @@ fn noise(mut stream: TcpStream, random: &mut Random, counters: &Counters, ended:
 
 /// Sends a correct start of the protocol negotiation, then announces a frame of 2^63 bytes, or the
 /// handshake message of the maximum length with random contents.
-fn oversize(mut stream: TcpStream, random: &mut Random, counters: &Counters, _: &AtomicBool) {
+fn oversize(mut stream: TcpStream, random: &mut Rng, counters: &Counters, _: &AtomicBool) {
     if !send(&mut stream, b"\x13/multistream/1.0.0\n", counters) {
         return;
     }
@@ -161,7 +157,7 @@ fn oversize(mut stream: TcpStream, random: &mut Random, counters: &Counters, _: 
 }
 
 /// One byte every half second: a connection whose message never completes.
-fn drip(mut stream: TcpStream, random: &mut Random, counters: &Counters, ended: &AtomicBool) {
+fn drip(mut stream: TcpStream, random: &mut Rng, counters: &Counters, ended: &AtomicBool) {
     let begun = Instant::now();
     while !ended.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(15) {
         if !send(&mut stream, &random.bytes(1), counters) {
@@ -208,7 +204,7 @@ impl Sink for Doors {
 /// Sends a correct handshake, and then invalid messages; with a new identity whenever all nodes have
 /// dropped it.
 fn member(cluster: &Cluster, counters: &Counters, ended: &AtomicBool, seed: u64) {
-    let mut random = Random::new(seed.wrapping_add(99));
+    let mut random = Rng::new(seed.wrapping_add(99), 0);
     while !ended.load(Ordering::Relaxed) {
         let doors = Arc::new(Doors::default());
         let config = stranger(cluster, &mut random);
@@ -221,18 +217,16 @@ fn member(cluster: &Cluster, counters: &Counters, ended: &AtomicBool, seed: u64)
         {
             if doors.let_in.load(Ordering::Relaxed) > 0 {
                 say(&network, &bad_message(cluster, &mut random));
-                counters.messages.fetch_add(1, Ordering::Relaxed);
+                counters.count(|report| report.messages += 1);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        counters
-            .thrown_out
-            .fetch_add(doors.thrown_out.load(Ordering::Relaxed), Ordering::Relaxed);
+        counters.count(|report| report.thrown_out += doors.thrown_out.load(Ordering::Relaxed));
         guard.stop();
     }
 }
 
-pub(crate) fn stranger(cluster: &Cluster, random: &mut Random) -> NetworkConfig {
+pub(crate) fn stranger(cluster: &Cluster, random: &mut Rng) -> NetworkConfig {
     let homes = &cluster.homes;
     let peers = homes.peer_ids.iter().enumerate().take(cluster.plan.validators);
     NetworkConfig {
@@ -253,14 +247,14 @@ fn say(network: &Network, message: &Message) {
     }
 }
 
-fn fill<const N: usize>(random: &mut Random) -> [u8; N] {
+fn fill<const N: usize>(random: &mut Rng) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&random.bytes(N));
     bytes
 }
 
 /// A well-formed message with invalid contents.
-fn bad_message(cluster: &Cluster, random: &mut Random) -> Message {
+fn bad_message(cluster: &Cluster, random: &mut Rng) -> Message {
     let genesis = cluster.homes.genesis_hash;
     let own = SecretKey::from_seed(&fill(random));
     let victim = cluster.homes.validators[random.index(cluster.homes.validators.len())];

@@ -15,12 +15,13 @@ use vibecoin_consensus::ConsensusMessage;
 use vibecoin_network::{Network, NetworkConfig, NetworkEvent, NetworkGuard, Sink};
 use vibecoin_primitives::{Hash, Height, PublicKey, Round, VoteKind};
 use vibecoin_replica::Message;
+use vibecoin_tests_behaviours::Rng;
+use vibecoin_tests_nodes::copy;
 
 use crate::cluster::{Cluster, number};
 use crate::garbage::stranger;
 use crate::homes::Plan;
 use crate::observer::Observer;
-use crate::random::Random;
 use crate::scenarios::HEALS_WITHIN;
 
 /// The validator that loses blocks.
@@ -97,7 +98,7 @@ fn listen(cluster: &Cluster, heard: &Arc<Heard>, seed: u64) -> NetworkGuard {
     let config = NetworkConfig {
         head: Height(0),
         agent: "listener".to_owned(),
-        ..stranger(cluster, &mut Random::new(seed))
+        ..stranger(cluster, &mut Rng::new(seed, 0))
     };
     let (_network, guard) = Network::start(config, heard.clone()).expect("a network without listeners");
     guard
@@ -105,19 +106,6 @@ fn listen(cluster: &Cluster, heard: &Arc<Heard>, seed: u64) -> NetworkGuard {
 
 fn database(cluster: &Cluster, node: usize) -> PathBuf {
     cluster.homes.paths[node].join("db")
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a kind").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
 
 /// Cuts the end of RocksDB's own log off.
@@ -139,9 +127,6 @@ fn status(cluster: &Cluster, node: usize) -> Value {
 }
 
 /// Runs the scenario for each count of lost blocks, one after the other on one network.
-///
-/// # Panics
-/// When a rule is broken, or the node does not heal.
 pub fn run(counts: &[u64], seed: u64) {
     let mut plan = Plan::validators(4);
     plan.followers = 1;
@@ -207,10 +192,8 @@ fn validator_loses(cluster: &Cluster, heard: &Heard, count: Option<u64>) {
     }
 
     // Alone first, so that its status can be read.
-    cluster
-        .net
-        .partition(&[&[0, 1, 2, FOLLOWER], &[VICTIM]])
-        .unwrap_or_else(|error| panic!("{error}"));
+    let groups: [&[usize]; 2] = [&[0, 1, 2, FOLLOWER], &[VICTIM]];
+    cluster.net.partition(&groups).unwrap();
     cluster.start(&[VICTIM]);
     let view = status(cluster, VICTIM);
     assert_eq!(view["waiting"]["reason"], "blocks_lost", "{view}");
@@ -218,7 +201,7 @@ fn validator_loses(cluster: &Cluster, heard: &Heard, count: Option<u64>) {
     assert!(through >= reached, "{view}: it had reached {reached}");
     assert_eq!(view["ready"], false, "{view}");
     assert!(cluster.head(VICTIM).expect("it answers").height < reached);
-    cluster.net.heal().unwrap_or_else(|error| panic!("{error}"));
+    cluster.net.heal().unwrap();
 
     cluster.wait_at_head(VICTIM, &others, bound);
     cluster.wait("a vote above all that it had signed", HEALS_WITHIN, || {

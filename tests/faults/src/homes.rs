@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
-use vibecoin_keystore::NodeKeys;
+use vibecoin_keystore::{NodeKeys, node_id};
 use vibecoin_primitives::{Address, AddressPrefix, Domain, Hash, PublicKey, SecretKey, hex};
+use vibecoin_tests_nodes::{Ran, sibling};
 
 use crate::netns::Net;
 
@@ -103,32 +103,12 @@ pub struct Homes {
 }
 
 /// The binary under test: `VIBECOIN_BIN`, else the one beside the running test.
-///
-/// # Panics
-/// When there is none.
 #[must_use]
 pub fn binary() -> PathBuf {
-    let path = std::env::var_os("VIBECOIN_BIN").map_or_else(|| sibling("vibecoin"), PathBuf::from);
-    assert!(
-        path.is_file(),
-        "there is no binary {}; set VIBECOIN_BIN, or build it: scripts/build.sh prints its path as the last line",
-        path.display()
-    );
-    path
-}
-
-/// A program of the target folder that the running program is in.
-///
-/// # Panics
-/// When the running program has no path.
-#[must_use]
-pub fn sibling(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("the running program has a path");
-    let mut folder = own.parent().unwrap_or(Path::new("."));
-    if folder.ends_with("deps") {
-        folder = folder.parent().unwrap_or(folder);
+    match std::env::var_os("VIBECOIN_BIN") {
+        Some(_) => vibecoin_tests_nodes::binary(),
+        None => sibling("vibecoin", "-p vibecoin-cli"),
     }
-    folder.join(name)
 }
 
 /// The key of account `number`; the same in every run.
@@ -138,41 +118,13 @@ fn account(number: usize) -> SecretKey {
 }
 
 /// Runs a command of the binary on a home and returns the JSON that it prints.
-///
-/// # Panics
-/// When it fails.
-pub fn command(home: &Path, arguments: &[&str]) -> Value {
-    let output = clean(Command::new(binary()))
-        .args(["-o", "json", "--home"])
-        .arg(home)
-        .args(arguments)
-        .output()
-        .expect("the binary runs");
-    assert!(
-        output.status.success(),
-        "{arguments:?}: {}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).expect("a command prints one JSON value")
-}
-
-/// Removes the caller's node variables from a command's environment.
-#[must_use]
-pub fn clean(mut command: Command) -> Command {
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("VIBECOIN_") {
-            command.env_remove(name);
-        }
-    }
-    command
+fn command(home: &Path, line: &str) -> Value {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    Ran::of(&binary(), home, &words).ok()
 }
 
 impl Homes {
     /// Makes the homes under a folder: keys, one genesis file for all, and the network's addresses.
-    ///
-    /// # Panics
-    /// When a command fails.
     #[must_use]
     pub fn make(folder: &Path, plan: Plan) -> Self {
         let prefix = AddressPrefix::new("vibet").expect("a good prefix");
@@ -181,11 +133,12 @@ impl Homes {
             .collect();
         let mut validators = Vec::new();
         for (number, home) in paths.iter().enumerate() {
-            let mut arguments = vec!["init", "--allow-unencrypted"];
-            if number < plan.validators {
-                arguments.push("--validator");
-            }
-            let made = command(home, &arguments);
+            let kind = if number < plan.validators {
+                "--validator"
+            } else {
+                ""
+            };
+            let made = command(home, &format!("init --allow-unencrypted {kind}"));
             if let Some(key) = made["validatorKey"].as_str() {
                 validators.push(PublicKey::from_hex(key).expect("a key in hex"));
             }
@@ -205,45 +158,31 @@ impl Homes {
         }
         let file = folder.join("genesis.toml");
         let file = file.to_str().expect("a folder with a plain name");
-        let mut arguments: Vec<String> = [
-            "genesis",
-            "new",
-            "--profile",
-            "devnet",
-            "--network",
-            "faults",
-            "--out",
-            file,
-        ]
-        .map(str::to_owned)
-        .to_vec();
+        let mut line = format!("genesis new --profile devnet --network faults --out {file}");
         if plan.crash_model {
-            arguments.extend(["--fault-model", "crash"].map(str::to_owned));
+            line += " --fault-model crash";
         }
         for (key, payout) in validators.iter().zip(&payouts) {
-            arguments.push("--validator".to_owned());
-            arguments.push(format!("{key}=1={}", hex::encode(&payout.0)));
+            line += &format!(" --validator {key}=1={}", hex::encode(&payout.0));
         }
         for (address, balance) in &genesis {
-            arguments.push("--account".to_owned());
-            arguments.push(format!("{}={balance}", hex::encode(&address.0)));
+            line += &format!(" --account {}={balance}", hex::encode(&address.0));
         }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let _made = command(folder, &arguments);
+        let _made = command(folder, &line);
         let text = std::fs::read_to_string(file).expect("the genesis file that was just made");
         let steady = text.replace(IDLE, &format!("empty_block_interval_ms = {}", plan.pace_ms));
         assert_ne!(steady, text, "{file} has no line {IDLE:?}");
         std::fs::write(file, steady).expect("write the genesis file");
-        let made = command(folder, &["genesis", "hash", file]);
+        let made = command(folder, &format!("genesis hash {file}"));
         let genesis_hash = made["genesisHash"].as_str().expect("genesis has a hash");
         let genesis_hash = Hash::from_hex(genesis_hash).expect("a hash in hex");
         let mut peer_ids = Vec::new();
         for home in &paths {
-            let _same_home = command(home, &["init", "--allow-unencrypted", "--genesis", file]);
+            let _same_home = command(home, &format!("init --allow-unencrypted --genesis {file}"));
             let key = NodeKeys::new(home, prefix)
                 .load_or_create_node()
                 .expect("the node key that init made");
-            peer_ids.push(peer_id(&key.public_key()));
+            peer_ids.push(node_id(&key.public_key()));
         }
         Self {
             paths,
@@ -292,53 +231,9 @@ impl Homes {
     }
 }
 
-/// The libp2p identity of an ed25519 key: the key in protobuf, in an identity multihash, in base58.
-#[must_use]
-pub fn peer_id(key: &PublicKey) -> String {
-    // Multihash: identity (0), 36 bytes. Protobuf: field 1 (type) is Ed25519 (1), field 2 has 32 bytes.
-    let mut bytes = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
-    bytes.extend_from_slice(&key.0);
-    base58(&bytes)
-}
-
-fn base58(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    let mut digits: Vec<u32> = Vec::new();
-    for byte in bytes {
-        let mut carry = u32::from(*byte);
-        for digit in &mut digits {
-            carry += *digit << 8;
-            *digit = carry % 58;
-            carry /= 58;
-        }
-        while carry > 0 {
-            digits.push(carry % 58);
-            carry /= 58;
-        }
-    }
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    std::iter::repeat_n(0, zeros)
-        .chain(digits.into_iter().rev())
-        .filter_map(|digit| DIGITS.get(usize::try_from(digit).ok()?))
-        .map(|digit| char::from(*digit))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_identity_is_written_as_libp2p_writes_it() {
-        // The example of libp2p's specification of peer ids, key type Ed25519.
-        let key = "0x1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
-        let key = PublicKey::from_hex(key).expect("hex");
-        assert_eq!(
-            peer_id(&key),
-            "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
-        );
-        assert_eq!(base58(&[0, 0, 1]), "112");
-    }
 
     #[test]
     fn accounts_are_the_same_in_every_run_and_all_different() {

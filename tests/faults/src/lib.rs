@@ -1,25 +1,18 @@
 //! Whole networks of real processes, and faults injected into them: cuts, loss, pauses, kills,
 //! garbage.
 //!
-//! Every test runs as root on a machine with network namespaces and fails, with the reason, on any other.
+//! Every test runs as root on a machine with network namespaces and fails, with the reason, on any other. A function
+//! panics when an invariant is broken, a node ends by itself, or a wait exceeds its bound: with the reason, and the
+//! ends of the logs.
 //!
 //! - [`netns`] makes the namespaces and injects faults between them; [`wire`] is the logic of the
 //!   link emulator `vibecoin-netwire`, which adds delay and jitter;
-//! - [`homes`] makes the initial homes of the nodes, [`process`] runs one of them;
+//! - [`homes`] makes the initial homes of the nodes, which `tests/nodes` runs;
 //! - [`cluster`] is all of that together, [`workload`] the clients, [`observer`] a passive observer;
 //! - [`scenarios`] are the faults by the names of the test programme, with the [`table`] of results;
 //! - [`healing`] removes blocks from a database under a current guard, with every vote recorded outside;
 //! - [`suites`] are whole runs, [`strangers`] the one against hostile peers and clients;
 //! - [`history`] checks the answers to clients, with the chain as the total order.
-
-// A harness may stop at the first unexpected result, as a test may.
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects
-)]
 
 pub mod cluster;
 pub mod garbage;
@@ -28,9 +21,6 @@ pub mod history;
 pub mod homes;
 pub mod netns;
 pub mod observer;
-pub mod process;
-pub mod random;
-pub mod rpc;
 pub mod scenarios;
 pub mod strangers;
 pub mod suites;

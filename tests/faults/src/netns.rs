@@ -11,11 +11,13 @@
 //! namespace: faults are between the namespaces alone.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use vibecoin_tests_nodes::Piped;
 
 /// Prefix of all names.
 const PREFIX: &str = "vcf";
@@ -29,13 +31,19 @@ const SUBNETS_TRIED: u8 = 64;
 /// Networks made by this process so far.
 static MADE: AtomicU8 = AtomicU8::new(0);
 
-/// A missing feature of the machine, or a command that failed.
-#[derive(Debug, thiserror::Error)]
+/// A missing feature of the machine, or a command that failed. Shown alike in a panic.
+#[derive(thiserror::Error)]
 #[error("{what}: {detail}; {remedy}")]
 pub struct NetError {
     what: String,
     detail: String,
     remedy: &'static str,
+}
+
+impl fmt::Debug for NetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 const ROOT_AND_TOOLS: &str =
@@ -402,13 +410,9 @@ fn owner_is_gone(name: &str) -> bool {
     pid.is_some_and(|pid| !PathBuf::from(format!("/proc/{pid}")).exists())
 }
 
-/// The running emulator.
+/// The running emulator. The end of its input ends it, and removes its devices.
 #[derive(Debug)]
-struct EmulatedLink {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
+struct EmulatedLink(Piped);
 
 fn wire_error(what: &str, detail: String) -> NetError {
     NetError {
@@ -420,32 +424,18 @@ fn wire_error(what: &str, detail: String) -> NetError {
 
 impl EmulatedLink {
     fn start(program: &Path, prefix: &str, ends: usize, seed: u64, links: &str) -> Result<Self, NetError> {
-        let what = || format!("start {}", program.display());
-        let mut child = Command::new(program)
-            .args([prefix, &ends.to_string(), &seed.to_string()])
-            .args(links.split_whitespace())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| wire_error(&what(), error.to_string()))?;
-        let stdin = child.stdin.take();
-        let stdout = child
-            .stdout
-            .take()
-            .ok_or_else(|| wire_error(&what(), "no stdout".to_owned()))?;
-        let mut link = Self {
-            child,
-            stdin,
-            stdout: BufReader::new(stdout),
-        };
+        let mut command = Command::new(program);
+        command.args([prefix, &ends.to_string(), &seed.to_string()]);
+        let started = Piped::start(command.args(links.split_whitespace()));
+        let what = format!("start {}", program.display());
+        let mut link = Self(started.map_err(|error| wire_error(&what, error.to_string()))?);
         link.expect("ready")?;
         Ok(link)
     }
 
     fn expect(&mut self, word: &str) -> Result<(), NetError> {
-        let mut line = String::new();
-        let read = self.stdout.read_line(&mut line);
-        if read.is_ok() && line.trim() == word {
+        let line = self.0.line();
+        if line == word {
             return Ok(());
         }
         Err(wire_error(
@@ -455,19 +445,15 @@ impl EmulatedLink {
     }
 
     fn set(&mut self, links: &str) -> Result<(), NetError> {
-        if let Some(stdin) = &mut self.stdin {
-            writeln!(stdin, "{links}")
-                .map_err(|error| wire_error("talk to vibecoin-netwire", error.to_string()))?;
-        }
+        let sent = self.0.send(links);
+        sent.map_err(|error| wire_error("talk to vibecoin-netwire", error.to_string()))?;
         self.expect("set")
     }
 }
 
 impl Drop for EmulatedLink {
     fn drop(&mut self) {
-        // The end of its input ends it; the devices are removed with it.
-        self.stdin = None;
-        let _ended = self.child.wait();
+        self.0.finish();
     }
 }
 

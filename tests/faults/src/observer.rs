@@ -10,10 +10,9 @@ use vibecoin_primitives::{
     CommitCertificate, CommitSignature, FaultModel, Hash, Height, Power, PublicKey, Round, Signature,
     Validator, ValidatorSet, hex,
 };
+use vibecoin_tests_nodes::Rpc;
 
 use crate::cluster::{Cluster, Head, hash, number};
-use crate::process::rss_kib;
-use crate::rpc::Rpc;
 
 /// Poll interval of each node.
 const LOOK: Duration = Duration::from_millis(200);
@@ -51,7 +50,7 @@ impl<'a> Observer<'a> {
             if let Ok(head) = self.cluster.head(node) {
                 self.note(node, head);
             }
-            if let Some(rss) = self.cluster.pid(node).and_then(rss_kib) {
+            if let Some(rss) = self.cluster.rss_kib(node) {
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.rss_kib.entry(node).or_default().push(rss);
             }
@@ -81,10 +80,11 @@ impl<'a> Observer<'a> {
         self.ended.store(true, Ordering::Relaxed);
     }
 
-    /// The newest resident memory of a node, in KiB.
+    /// The present resident memory of the largest of these nodes, in KiB.
     #[must_use]
-    pub fn rss_now_kib(&self, node: usize) -> u64 {
-        self.cluster.pid(node).and_then(rss_kib).unwrap_or(0)
+    pub fn rss_now_kib(&self, nodes: &[usize]) -> u64 {
+        let all = nodes.iter().filter_map(|node| self.cluster.rss_kib(*node));
+        all.max().unwrap_or(0)
     }
 
     /// The maximum resident memory of any node, in KiB.
@@ -286,9 +286,6 @@ impl Audit {
     }
 
     /// Asserts that the audit found no faults.
-    ///
-    /// # Panics
-    /// With every fault.
     pub fn assert_clean(&self) {
         let shown = self.wrong.len().min(20);
         assert!(

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vibecoin_tests_behaviours::Rng;
 
 use crate::cluster::Cluster;
 use crate::garbage;
 use crate::history::{Summary, check};
 use crate::observer::{Audit, Observer};
-use crate::random::Random;
 use crate::table::{Table, Verdict, seconds};
 use crate::workload::{CLIENTS, Workload};
 
@@ -88,7 +88,7 @@ impl Lengths {
 pub struct Run<'a> {
     cluster: &'a Cluster,
     lengths: Lengths,
-    random: Random,
+    random: Rng,
     /// Blocks per 1,000 seconds without faults.
     clean_millirate: u64,
     /// Measured values.
@@ -130,7 +130,7 @@ impl<'a> Run<'a> {
         Self {
             cluster,
             lengths,
-            random: Random::new(seed),
+            random: Rng::new(seed, 0),
             clean_millirate: 0,
             table: Table::default(),
         }
@@ -167,8 +167,28 @@ impl<'a> Run<'a> {
         (text, share >= percent)
     }
 
+    /// Adds a row of a rate relative to the clean one.
+    fn rate_row(&mut self, id: &str, what: &str, millirate: u64, percent: u64) {
+        let (text, met) = self.against_clean(millirate, percent);
+        let target = format!("≥ {percent} % of clean");
+        self.table.row(id, what, &target, text, met);
+    }
+
+    /// Adds a row of the growth of memory.
+    fn memory_row(&mut self, id: &str, what: &str, grown_kib: u64) {
+        let text = format!("+{}", mib(grown_kib));
+        let met = grown_kib <= 64 * 1024;
+        self.table.row(id, what, "≤ +64 MiB", text, met);
+    }
+
+    /// Asserts that three of four decided blocks.
+    fn assert_progress(&self, id: &str, millirate: u64) {
+        let state = || self.cluster.describe();
+        assert!(millirate > 0, "{id}: three of four made no block\n{}", state());
+    }
+
     fn heal(&self) {
-        self.cluster.net.heal().unwrap_or_else(|error| panic!("{error}"));
+        self.cluster.net.heal().unwrap();
     }
 
     /// Waits until all validators are at one height; returns the time taken.
@@ -206,13 +226,9 @@ impl<'a> Run<'a> {
         std::thread::sleep(self.lengths.partition.saturating_sub(IN_FLIGHT));
         let while_cut = self.cluster.top(&all).saturating_sub(before);
         assert_eq!(while_cut, 0, "N1: half of the power decided a block");
-        self.table.row(
-            "N1",
-            "2|2: blocks while cut",
-            "0",
-            while_cut.to_string(),
-            while_cut == 0,
-        );
+        let text = while_cut.to_string();
+        self.table
+            .row("N1", "2|2: blocks while cut", "0", text, while_cut == 0);
         self.heal();
         let first = self.cluster.wait_for_block(&all, before, HEALS_WITHIN);
         self.table.within("N1", "2|2: first block after heal", first, 10);
@@ -224,14 +240,8 @@ impl<'a> Run<'a> {
         let most = [0, 1, 2];
         self.partition(&[&most, &[3]]);
         let rate = self.rate_during(&most, self.lengths.partition);
-        let (text, met) = self.against_clean(rate, 80);
-        self.table
-            .row("N2", "3|1: rate of the three", "≥ 80 % of clean", text, met);
-        assert!(
-            rate > 0,
-            "N2: three of four made no block\n{}",
-            self.cluster.describe()
-        );
+        self.rate_row("N2", "3|1: rate of the three", rate, 80);
+        self.assert_progress("N2", rate);
         self.heal();
         let back = self.cluster.wait_at_head(3, &most, HEALS_WITHIN);
         self.table
@@ -239,23 +249,16 @@ impl<'a> Run<'a> {
     }
 
     fn partition(&self, groups: &[&[usize]]) {
-        self.cluster
-            .net
-            .partition(groups)
-            .unwrap_or_else(|error| panic!("{error}"));
+        self.cluster.net.partition(groups).unwrap();
     }
 
     /// N3: loss on every link, in both directions.
     pub fn loss(&mut self, percent: u32, rate_percent: u64) {
         let all = self.all();
-        let lose = self.cluster.net.lose_everywhere(percent * 10_000);
-        lose.unwrap_or_else(|error| panic!("{error}"));
+        self.cluster.net.lose_everywhere(percent * 10_000).unwrap();
         let from = self.cluster.top(&all);
         let (rate, gap) = self.rate_and_gap(&all, self.lengths.loss);
-        let (text, met) = self.against_clean(rate, rate_percent);
-        let what = format!("loss {percent} %: rate");
-        self.table
-            .row("N3", &what, &format!("≥ {rate_percent} % of clean"), text, met);
+        self.rate_row("N3", &format!("loss {percent} %: rate"), rate, rate_percent);
         let what = format!("loss {percent} %: longest time without a block");
         self.table.within("N3", &what, gap, 30);
         self.heal();
@@ -289,26 +292,12 @@ impl<'a> Run<'a> {
         for deaf in [true, false] {
             for other in others {
                 let (from, to) = if deaf { (other, 3) } else { (3, other) };
-                self.cluster
-                    .net
-                    .cut(from, to)
-                    .unwrap_or_else(|error| panic!("{error}"));
+                self.cluster.net.cut(from, to).unwrap();
             }
             let name = if deaf { "hears nothing" } else { "is not heard" };
             let rate = self.rate_during(&others, self.lengths.one_way);
-            let (text, met) = self.against_clean(rate, 80);
-            self.table.row(
-                "N5",
-                &format!("one {name}: rate of the others"),
-                "≥ 80 % of clean",
-                text,
-                met,
-            );
-            assert!(
-                rate > 0,
-                "N5: three of four made no block\n{}",
-                self.cluster.describe()
-            );
+            self.rate_row("N5", &format!("one {name}: rate of the others"), rate, 80);
+            self.assert_progress("N5", rate);
             self.heal();
             let back = self.cluster.wait_at_head(3, &others, HEALS_WITHIN);
             let what = format!("one {name}: at the head after heal");
@@ -319,41 +308,17 @@ impl<'a> Run<'a> {
     /// N6: one node is frozen, with its connections open.
     pub fn frozen(&mut self, observer: &Observer<'_>) {
         let others = [0, 1, 2];
-        let rss = || {
-            others
-                .map(|node| observer.rss_now_kib(node))
-                .into_iter()
-                .max()
-                .unwrap_or(0)
-        };
-        let before = rss();
+        let before = observer.rss_now_kib(&others);
         self.cluster.pause(3);
         let rate = self.rate_during(&others, self.lengths.pause);
-        let grown = rss().saturating_sub(before);
+        let grown = observer.rss_now_kib(&others).saturating_sub(before);
         self.cluster.resume(3);
         let back = self.cluster.wait_at_head(3, &others, HEALS_WITHIN);
-        let (text, met) = self.against_clean(rate, 95);
-        self.table.row(
-            "N6",
-            "one frozen: rate of the others",
-            "≥ 95 % of clean",
-            text,
-            met,
-        );
-        self.table.row(
-            "N6",
-            "one frozen: memory of the others",
-            "≤ +64 MiB",
-            format!("+{}", mib(grown)),
-            grown <= 64 * 1024,
-        );
+        self.rate_row("N6", "one frozen: rate of the others", rate, 95);
+        self.memory_row("N6", "one frozen: memory of the others", grown);
         self.table
             .within("N6", "one frozen: at the head afterwards", back, 15);
-        assert!(
-            rate > 0,
-            "N6: three of four made no block\n{}",
-            self.cluster.describe()
-        );
+        self.assert_progress("N6", rate);
     }
 
     /// N9: every node is killed and restarted, each at a separate interval of one to five seconds.
@@ -367,7 +332,7 @@ impl<'a> Run<'a> {
                 .iter()
                 .map(|node| {
                     let (node, ended) = (*node, &ended);
-                    let mut random = Random::new(seed.wrapping_add(u64::try_from(node).unwrap_or(0)));
+                    let mut random = Rng::new(seed.wrapping_add(u64::try_from(node).unwrap_or(0)), 0);
                     scope.spawn(move || {
                         let mut restarts = 0u64;
                         while !ended.load(Ordering::SeqCst) {
@@ -459,13 +424,7 @@ impl<'a> Run<'a> {
     /// B6: garbage from a peer that is not a validator.
     pub fn garbage(&mut self, observer: &Observer<'_>) {
         let all = self.all();
-        let rss = || {
-            all.iter()
-                .map(|node| observer.rss_now_kib(*node))
-                .max()
-                .unwrap_or(0)
-        };
-        let before = rss();
+        let before = observer.rss_now_kib(&all);
         let ended = AtomicBool::new(false);
         let seed = self.random.next();
         let (rate, report) = std::thread::scope(|scope| {
@@ -474,19 +433,11 @@ impl<'a> Run<'a> {
             ended.store(true, Ordering::SeqCst);
             (rate, attack.join().expect("the attack ends"))
         });
-        let grown = rss().saturating_sub(before);
+        let grown = observer.rss_now_kib(&all).saturating_sub(before);
         self.cluster.assert_alive();
-        let (text, met) = self.against_clean(rate, 90);
         println!("     {report}");
-        self.table
-            .row("B6", "garbage: rate", "≥ 90 % of clean", text, met);
-        self.table.row(
-            "B6",
-            "garbage: memory",
-            "≤ +64 MiB",
-            format!("+{}", mib(grown)),
-            grown <= 64 * 1024,
-        );
+        self.rate_row("B6", "garbage: rate", rate, 90);
+        self.memory_row("B6", "garbage: memory", grown);
         assert!(report.bytes > 0, "B6: nothing was sent");
         assert!(
             report.messages > 0,
@@ -508,21 +459,13 @@ impl<'a> Run<'a> {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = height.saturating_mul(1000) / millis;
         let what = format!("a node joins from genesis at height {height}");
-        self.table.row(
-            "",
-            &what,
-            "",
-            format!("{} ({rate} blocks/s)", seconds(took)),
-            Verdict::Figure,
-        );
+        let text = format!("{} ({rate} blocks/s)", seconds(took));
+        self.table.row("", &what, "", text, Verdict::Figure);
     }
 }
 
 /// Runs clients and an observer around `faults`, then checks everything: history, chains, certificates.
 /// Returns the audit and the clients' statistics.
-///
-/// # Panics
-/// With the violations when there are any.
 pub fn under_observation(
     cluster: &Cluster,
     seed: u64,
@@ -569,21 +512,11 @@ pub fn under_observation(
     );
     let (text, met) = none(violations.len());
     table.row("", &what, "0 violations", text, met);
-    table.row(
-        "",
-        "most memory of a node",
-        "",
-        mib(observer.rss_max_kib()),
-        Verdict::Figure,
-    );
+    let memory = mib(observer.rss_max_kib());
+    table.row("", "most memory of a node", "", memory, Verdict::Figure);
     let text = format!("{} of {}", audit.later_rounds, audit.blocks);
-    table.row(
-        "",
-        "blocks that took more than one round",
-        "",
-        text,
-        Verdict::Figure,
-    );
+    let what = "blocks that took more than one round";
+    table.row("", what, "", text, Verdict::Figure);
     println!("\n{table}\ncalls without an answer: {}", load.reasons());
     audit.assert_clean();
     let shown: Vec<String> = violations

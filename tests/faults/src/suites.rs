@@ -1,15 +1,15 @@
 //! Whole runs, for the tests of every change and for the long script.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use vibecoin_primitives::Hash;
+use vibecoin_tests_nodes::sibling;
 
-use crate::cluster::{Cluster, hash};
+use crate::cluster::{Cluster, SAFETY_HALT, hash};
 use crate::history::OK_IN_FAULTS_MIN;
-use crate::homes::{PACE_MS, Plan, Transport, sibling};
+use crate::homes::{PACE_MS, Plan, Transport};
 use crate::netns::{Net, probe};
 use crate::observer::Observer;
 use crate::scenarios::{HEALS_WITHIN, Lengths, Run, under_observation};
@@ -33,7 +33,7 @@ fn say(text: &str) {
 
 /// Prints a description of the machine. The figures mean nothing without it.
 fn announce(what: &str, seed: u64) {
-    let machine = probe().unwrap_or_else(|error| panic!("{error}"));
+    let machine = probe().unwrap();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: Vec<&str> = load.split_whitespace().take(3).collect();
     println!("== {what}: seed {seed}, {machine}, load {}", load.join(" "));
@@ -57,9 +57,6 @@ fn up(cluster: &Cluster) {
 
 /// Four validators and a follower pass through every network fault, with clients on them all the
 /// time.
-///
-/// # Panics
-/// When an invariant is broken, or the network does not heal.
 pub fn network(length: Length, seed: u64) {
     announce("four validators and what is between them", seed);
     let mut plan = Plan::validators(4);
@@ -115,9 +112,6 @@ pub fn network(length: Length, seed: u64) {
 }
 
 /// One validator alone is killed repeatedly under the clients: the smallest run of everything here.
-///
-/// # Panics
-/// When an invariant is broken.
 pub fn alone(seed: u64) {
     under_kills("one validator", 1, seed, |lengths| {
         (lengths.kills, lengths.kills_of_all) = (0, 4);
@@ -126,9 +120,6 @@ pub fn alone(seed: u64) {
 
 /// Four validators under the clients: one after the other is killed and started again, twenty times, then
 /// all at once.
-///
-/// # Panics
-/// When an invariant is broken, or the network does not heal.
 pub fn kills(seed: u64) {
     under_kills("four validators, one killed at a time", 4, seed, |lengths| {
         (lengths.kills, lengths.kills_of_all) = (20, 3);
@@ -152,9 +143,6 @@ fn under_kills(title: &str, validators: usize, seed: u64, how_often: impl FnOnce
 }
 
 /// N3: four validators lose packets, first over TCP and then over QUIC, each against its own clean rate.
-///
-/// # Panics
-/// When an invariant is broken, or the network does not heal.
 pub fn loss(seed: u64) {
     for transport in [Transport::Tcp, Transport::Quic] {
         announce(&format!("four validators that lose packets, {transport:?}"), seed);
@@ -175,9 +163,6 @@ pub fn loss(seed: u64) {
 }
 
 /// Crash-fault mode: three nodes survive the loss of one; without two they stop, and nothing forks.
-///
-/// # Panics
-/// When an invariant is broken, or the network does not heal.
 pub fn crash(seed: u64) {
     announce("three validators that trust each other not to lie", seed);
     let cluster = Cluster::new(Plan {
@@ -201,13 +186,8 @@ pub fn crash(seed: u64) {
     let first = cluster.wait_for_block(&two, from, HEALS_WITHIN);
     let more = cluster.wait_for_block(&two, from.saturating_add(10), HEALS_WITHIN);
     let text = format!("first {} ms, ten {} ms", first.as_millis(), more.as_millis());
-    table.row(
-        "",
-        "crash-fault mode, one of three killed: next blocks",
-        "progress",
-        text,
-        true,
-    );
+    let what = "crash-fault mode, one of three killed: next blocks";
+    table.row("", what, "progress", text, true);
 
     let _before = kill(1);
     // Transactions in transit may complete; after that none may.
@@ -217,57 +197,37 @@ pub fn crash(seed: u64) {
     let after = cluster.top(&[2]);
     assert_eq!(after, stopped, "one of three decided a block");
     cluster.assert_alive();
-    table.row(
-        "",
-        "crash-fault mode, two of three killed: blocks in 8 s",
-        "0",
-        "0".to_owned(),
-        true,
-    );
+    let what = "crash-fault mode, two of three killed: blocks in 8 s";
+    table.row("", what, "0", "0".to_owned(), true);
 
     cluster.start(&[0, 1]);
     let back = cluster.wait_for_block(&all, stopped, HEALS_WITHIN);
     let height = cluster.top(&all);
     cluster.wait_all_reach(&all, height, HEALS_WITHIN);
     let text = format!("{} ms", back.as_millis());
-    table.row(
-        "",
+    let (what, met) = (
         "crash-fault mode, both back: first block",
-        "≤ 10 s",
-        text,
         back <= Duration::from_secs(10),
     );
-    let height = all
-        .iter()
-        .filter_map(|node| cluster.head(*node).ok())
-        .map(|head| head.height)
-        .min();
-    let audit = observer.audit(&all, height.unwrap_or(0), true);
+    table.row("", what, "≤ 10 s", text, met);
+    let audit = observer.audit(&all, cluster.bottom(&all), true);
     let text = format!(
         "{} blocks, {} certificates of two of three",
         audit.blocks, audit.certificates
     );
-    table.row(
-        "",
-        "crash-fault mode: one chain",
-        "0 forks",
-        text,
-        audit.wrong.is_empty(),
-    );
+    let met = audit.wrong.is_empty();
+    table.row("", "crash-fault mode: one chain", "0 forks", text, met);
     println!("\n{table}");
     audit.assert_clean();
 }
 
 /// N4: every packet takes 100 ± 30 ms.
-///
-/// # Panics
-/// When an invariant is broken, or nothing is decided.
 pub fn link(seed: u64) {
     announce("four validators far from each other", seed);
     let plan = Plan::validators(4);
-    let mut net = Net::new(plan.nodes()).unwrap_or_else(|error| panic!("{error}"));
-    let emulated = net.emulate(&sibling("vibecoin-netwire"), seed, "");
-    emulated.unwrap_or_else(|error| panic!("{error}"));
+    let mut net = Net::new(plan.nodes()).unwrap();
+    let netwire = sibling("vibecoin-netwire", "-p vibecoin-tests-faults --bins");
+    net.emulate(&netwire, seed, "").unwrap();
     let mut cluster = Cluster::over(net, plan);
     up(&cluster);
     let all = cluster.validators();
@@ -277,49 +237,22 @@ pub fn link(seed: u64) {
         "delay-ms=70 jitter-ms=60",
         "delay-ms=20 jitter-ms=10 loss=0.02 reorder=0.02",
     ] {
-        cluster
-            .net
-            .set_links(links)
-            .unwrap_or_else(|error| panic!("{error}"));
+        cluster.net.set_links(links).unwrap();
         let from = cluster.top(&all);
         let begun = Instant::now();
         cluster.wait_for_block(&all, from.saturating_add(30), HEALS_WITHIN);
         let blocks = cluster.top(&all).saturating_sub(from).max(1);
         let interval = begun.elapsed().as_millis() / u128::from(blocks);
-        table.row(
-            "N4",
-            &format!("{links}: block interval"),
-            "",
-            format!("{interval} ms"),
-            Verdict::Figure,
-        );
+        let what = format!("{links}: block interval");
+        table.row("N4", &what, "", format!("{interval} ms"), Verdict::Figure);
     }
-    cluster
-        .net
-        .set_links("")
-        .unwrap_or_else(|error| panic!("{error}"));
+    cluster.net.set_links("").unwrap();
     for node in &all {
         cluster.wait_at_head(*node, &all, HEALS_WITHIN);
     }
-    let height = all
-        .iter()
-        .filter_map(|node| cluster.head(*node).ok())
-        .map(|head| head.height)
-        .min();
-    let audit = Observer::new(&cluster).audit(&all, height.unwrap_or(0), true);
+    let audit = Observer::new(&cluster).audit(&all, cluster.bottom(&all), true);
     println!("\n{table}");
     audit.assert_clean();
-}
-
-/// Path of the program with Byzantine behaviours.
-fn byzantine_program() -> PathBuf {
-    let path = sibling("vibecoin-byzantine");
-    assert!(
-        path.is_file(),
-        "there is no {}; build it: cargo build --release -p vibecoin-tests-faults --features byzantine --bins",
-        path.display()
-    );
-    path
 }
 
 /// Behaviours of the last of four validators, with the expected evidence.
@@ -350,12 +283,12 @@ const LYING_PERCENT_MIN: u64 = 60;
 const EXTRA_ROUNDS_MAX: u64 = 1;
 
 /// B1, B3, B4: one of four validators is Byzantine, with one behaviour after the other.
-///
-/// # Panics
-/// When an invariant is broken, the three honest ones stop, or a target is missed.
 pub fn byzantine(seed: u64) {
     announce("four validators, one of which lies", seed);
-    let program = byzantine_program();
+    let program = sibling(
+        "vibecoin-byzantine",
+        "-p vibecoin-tests-faults --features byzantine --bins",
+    );
     let honest = [0, 1, 2];
     let mut table = Table::default();
     let mut clean = 0;
@@ -439,8 +372,6 @@ const TWO_LIES: [&str; 3] = [
     "equivocating-parts",
 ];
 
-/// Exit code of a safety halt.
-const SAFETY_HALT: i32 = 30;
 /// The log lines of a node that ends with it: the contradicting blocks.
 const HALTS: [&str; 2] = [
     "two blocks are certified at height",
@@ -458,12 +389,7 @@ fn two_liars(lie: &str, program: &Path, table: &mut Table) {
     }
     cluster.start(&[0, 1, 2, 3]);
     let observer = Observer::new(&cluster);
-    let hash_at = |node: usize, height: u64| {
-        let header = cluster
-            .rpc(node)
-            .call("chain_getHeader", &json!([height.to_string()]));
-        header.ok().and_then(|header| hash(&header["hash"]))
-    };
+    let hash_at = |node: usize, height: u64| hash(&cluster.header(node, height)?["hash"]);
     let mut final_blocks: BTreeMap<(usize, u64), Hash> = BTreeMap::new();
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(20) {
@@ -485,15 +411,11 @@ fn two_liars(lie: &str, program: &Path, table: &mut Table) {
         replaced += usize::from(hash_at(*node, *height).is_some_and(|now| now != *before));
     }
     let ends: Vec<Option<i32>> = honest.iter().map(|node| cluster.exit_code(*node)).collect();
-    let forked = final_blocks
-        .iter()
-        .filter(|((node, height), hash)| {
-            *node == 0
-                && final_blocks
-                    .get(&(1, *height))
-                    .is_some_and(|other| other != *hash)
-        })
-        .count();
+    let differs = |(place, hash): &(&(usize, u64), &Hash)| {
+        let other = final_blocks.get(&(1, place.1));
+        place.0 == 0 && other.is_some_and(|other| other != *hash)
+    };
+    let forked = final_blocks.iter().filter(differs).count();
     let text = format!(
         "{} final blocks seen, {replaced} replaced, {forked} heights forked, ended with {ends:?}",
         final_blocks.len()
@@ -509,14 +431,10 @@ fn two_liars(lie: &str, program: &Path, table: &mut Table) {
         None => observer.evidence(node) > 0,
     };
     let proven = honest.iter().zip(&ends).all(|(node, end)| shows(*node, *end));
-    let what = format!("two of four: {lie}");
-    table.row(
-        "B8",
-        &what,
-        "no final block replaced, ends with 30 only, with the evidence",
-        format!("{text}, evidence on both: {proven}"),
-        replaced == 0 && good_end && proven,
-    );
+    let (what, met) = (format!("two of four: {lie}"), replaced == 0 && good_end && proven);
+    let target = "no final block replaced, ends with 30 only, with the evidence";
+    let text = format!("{text}, evidence on both: {proven}");
+    table.row("B8", &what, target, text, met);
     assert!(
         replaced == 0 && good_end,
         "{lie} by two: {replaced} blocks replaced, ends {ends:?}"

@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use crate::random::Random;
+use vibecoin_tests_behaviours::Rng;
 
 /// Maximum number of packets in transit; more are dropped, as a full router does.
 pub const PACKETS_MAX: usize = 16_384;
@@ -89,7 +89,7 @@ pub struct Packet {
 #[derive(Debug)]
 pub struct Wire {
     link: Link,
-    random: Random,
+    random: Rng,
     due: BinaryHeap<Reverse<(u64, u64, Packet)>>,
     /// Due time of the newest packet of each direction: jitter alone does not reorder.
     newest: BTreeMap<(usize, usize), u64>,
@@ -103,10 +103,10 @@ pub struct Wire {
 impl Wire {
     /// An empty wire; the seed decides losses and delays.
     #[must_use]
-    pub const fn new(link: Link, seed: u64) -> Self {
+    pub fn new(link: Link, seed: u64) -> Self {
         Self {
             link,
-            random: Random::new(seed),
+            random: Rng::new(seed, 0),
             due: BinaryHeap::new(),
             newest: BTreeMap::new(),
             pushed: 0,
@@ -169,11 +169,6 @@ pub fn ipv4_destination(bytes: &[u8]) -> Option<u8> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation
-)]
 mod tests {
     use super::*;
 

@@ -1,7 +1,5 @@
 //! Crash-fault mode with real processes.
 
-#![allow(missing_docs)]
-
 use vibecoin_tests_faults::suites::crash;
 
 #[test]

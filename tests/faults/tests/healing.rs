@@ -1,8 +1,6 @@
 //! A database that lost its last blocks under a current guard, with real processes and a passive
 //! peer.
 
-#![allow(missing_docs)]
-
 use vibecoin_tests_faults::healing::run;
 
 #[test]

@@ -1,8 +1,6 @@
 //! A devnet of four passes through partitions, loss, cuts, pauses, garbage and kills while clients
 //! transfer funds; afterwards one chain must explain all their answers.
 
-#![allow(missing_docs)]
-
 use vibecoin_tests_faults::suites::{Length, network};
 
 #[test]

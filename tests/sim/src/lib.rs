@@ -25,16 +25,6 @@
 //!
 //! Out of scope: threads, sockets, RocksDB and real files are tested by `storage` and `tests/e2e`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    reason = "a simulator is a test: it stops at the first surprise, and its numbers are its own"
-)]
-
 mod disk;
 mod intake;
 mod ledger;

@@ -1,8 +1,6 @@
 //! Validators that are absent for long: the others continue, and one that returns gets its share and
 //! no more.
 
-#![allow(clippy::indexing_slicing, reason = "tests stop at the first surprise")]
-
 use vibecoin_primitives::FaultClass;
 use vibecoin_tests_sim::{Behaviour, Config, check_all};
 

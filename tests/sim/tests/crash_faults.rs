@@ -1,8 +1,6 @@
 //! Quorums of more than half, where nodes stop and none is Byzantine: three nodes survive the loss of one,
 //! and stop cleanly when they lose two.
 
-#![allow(clippy::arithmetic_side_effects, reason = "tests stop at the first surprise")]
-
 use vibecoin_tests_sim::{Config, Report, check_all};
 
 fn run(configs: impl Iterator<Item = Config>) -> Vec<Report> {

@@ -1,7 +1,5 @@
 //! Failed and refused transactions have no side effects; see `src/leftovers.rs`.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use vibecoin_tests_sim::Leftovers;
 
 #[test]

@@ -1,12 +1,6 @@
 //! One Byzantine validator: the others stay safe and live, and double signatures are included in
 //! blocks.
 
-#![allow(
-    clippy::expect_used,
-    clippy::arithmetic_side_effects,
-    reason = "tests stop at the first surprise"
-)]
-
 use vibecoin_tests_sim::{Behaviour, Config, Report, check_all};
 
 const FOURS: std::ops::Range<u64> = 4000..4008;

@@ -3,12 +3,6 @@
 //! `cargo test --release -p vibecoin-tests-sim --features planted --test planted -- --nocapture` prints
 //! the number of seeds until each bug was detected, and the rule.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::panic,
-    reason = "tests stop at the first surprise"
-)]
-
 use vibecoin_primitives::planted::{Bug, Planted};
 use vibecoin_tests_sim::{Behaviour, Config, Leftovers, Rule, Sabotage, Violation, check_all, run_all};
 

@@ -1,11 +1,5 @@
 //! Tests of the tests: each broken promise is detected, by the rule for it.
 
-#![allow(
-    clippy::expect_used,
-    clippy::arithmetic_side_effects,
-    reason = "tests stop at the first surprise"
-)]
-
 use vibecoin_primitives::FaultClass;
 use vibecoin_tests_sim::{Config, Report, Rule, SABOTEUR, Sabotage, Violation, check_all, run_all};
 

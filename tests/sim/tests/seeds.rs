@@ -3,12 +3,6 @@
 //! `SIM_SEEDS=20000 cargo test --release -p vibecoin-tests-sim --test seeds` runs that many seeds of four
 //! validators, from `SIM_FIRST` on. `SIM_FRESH` repeats the fresh ones of an earlier run, which prints it.
 
-#![allow(
-    clippy::expect_used,
-    clippy::arithmetic_side_effects,
-    reason = "tests stop at the first surprise"
-)]
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vibecoin_tests_sim::{Behaviour, Config, Report, check_all};

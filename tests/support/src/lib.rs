@@ -11,15 +11,6 @@
 //! its `tests/` folder use everything; its unit tests use only functions without a type of that crate, because
 //! cargo compiles a crate under unit test a second time, with types of its own.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "fixtures of tests: they stop at the first surprise"
-)]
-
 mod chain;
 mod tries;
 mod values;

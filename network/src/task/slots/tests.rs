@@ -15,7 +15,6 @@ use crate::config::NetworkConfig;
 use crate::event::{NetworkEvent, Sink};
 use crate::handshake::Hello;
 use crate::shared::Shared;
-use crate::wire::WIRE_VERSION;
 
 const GENESIS: Hash = Hash([7; 32]);
 const SEATS: usize = 64;
@@ -43,25 +42,11 @@ impl Room {
             payout: Address([1; 32]),
         };
         let config = NetworkConfig {
-            genesis: GENESIS,
-            node_key: [1; 32],
-            listen: Vec::new(),
-            external: Vec::new(),
-            peers: Vec::new(),
-            bootnodes: Vec::new(),
-            reserved: Vec::new(),
-            exchange: false,
             inbound_max: 64,
-            outbound_max: 8,
-            per_ip_max: 8,
             per_subnet_max: 32,
             bytes_per_s_per_peer: 1 << 20,
-            memory_max_bytes: 1 << 40,
-            peers_file: None,
-            validator_proof: None,
-            validators: ValidatorSet::new(vec![validator]).unwrap(),
-            agent: "test".to_owned(),
             head: Height(1),
+            ..NetworkConfig::unconnected(GENESIS, [1; 32], ValidatorSet::new(vec![validator]).unwrap())
         };
         let (commands, received) = mpsc::channel(1);
         let shared = Arc::new(Shared::new(&config, commands.clone()));
@@ -88,17 +73,7 @@ impl Room {
         };
         let connection = ConnectionId::new_unchecked(self.arrived);
         self.task.on_connection(id, connection, &endpoint, 1);
-        let hello = Hello {
-            version: u32::from(WIRE_VERSION),
-            genesis: GENESIS,
-            head: Height(1),
-            agent: "stranger".to_owned(),
-            run: 1,
-            proof: None,
-            addresses: Vec::new(),
-            others: Vec::new(),
-        };
-        self.task.on_hello(id, hello);
+        self.task.on_hello(id, Hello::of_stranger(GENESIS));
         if self.has(id) {
             return Some(id);
         }

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
-use vibecoin_byzantine::open_config;
+use vibecoin_byzantine::{Attack, Setting, Stage, open_config};
 use vibecoin_network::{Network, NetworkConfig, NetworkEvent, NetworkGuard, Sink};
 use vibecoin_primitives::{Hash, Height, SecretKey};
 
@@ -20,6 +21,20 @@ impl Sink for Events {
 
 pub fn validator() -> SecretKey {
     SecretKey::from_seed(&[5; 32])
+}
+
+/// An attack on one node that has not begun.
+pub fn stage(target: SocketAddr, key: Option<SecretKey>) -> Arc<Stage> {
+    let setting = Setting {
+        genesis: GENESIS,
+        targets: vec![target],
+        sources: Vec::new(),
+        strangers: 1,
+        time: Duration::from_secs(1),
+        key,
+        validators: Vec::new(),
+    };
+    Stage::new(Attack::Status, setting)
 }
 
 pub fn node(sink: Arc<dyn Sink>) -> (SocketAddr, NetworkGuard) {

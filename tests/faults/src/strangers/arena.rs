@@ -1,20 +1,18 @@
 //! The network that is attacked, and the attacker's process.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use vibecoin_byzantine::{Attack, Report};
 use vibecoin_keystore::{NoPassphrase, NodeKeyRole, NodeKeys};
 use vibecoin_primitives::{AddressPrefix, SecretKey, hex};
+use vibecoin_tests_nodes::{Piped, sibling};
 
 use crate::cluster::Cluster;
-use crate::homes::{P2P_PORT, Plan, RPC_PORT, Transport, binary, sibling};
+use crate::homes::{P2P_PORT, Plan, RPC_PORT, Transport, binary};
 use crate::netns::Net;
-use crate::process::rss_kib;
 use crate::scenarios::HEALS_WITHIN;
 
 /// Validators of the network; a follower is numbered after them.
@@ -70,18 +68,12 @@ impl Mark {
 
 impl Arena {
     /// Makes the network; nothing runs yet. Every node gets these variables in addition.
-    ///
-    /// # Panics
-    /// When this machine does not support the namespaces.
     #[must_use]
     pub fn new(variables: &[(&str, &str)]) -> Self {
         Self::paced(variables, PACE_MS)
     }
 
     /// The same with so many milliseconds between two blocks.
-    ///
-    /// # Panics
-    /// When this machine does not support the namespaces.
     #[must_use]
     pub fn paced(variables: &[(&str, &str)], pace_ms: u64) -> Self {
         let plan = Plan {
@@ -92,12 +84,11 @@ impl Arena {
             pace_ms,
         };
         let attacker = plan.nodes();
-        let net = Net::new(plan.nodes() + 1).unwrap_or_else(|error| panic!("{error}"));
+        let net = Net::new(plan.nodes() + 1).unwrap();
         let sources: Vec<Ipv4Addr> = (0..PER_SUBNET)
             .flat_map(|host| (0..SUBNETS).map(move |subnet| Ipv4Addr::new(198, 18, subnet, 10 + host)))
             .collect();
-        net.add_addresses(attacker, &sources)
-            .unwrap_or_else(|error| panic!("{error}"));
+        net.add_addresses(attacker, &sources).unwrap();
         let mut cluster = Cluster::over(net, plan);
         for node in 0..plan.nodes() {
             let own = variables
@@ -118,9 +109,6 @@ impl Arena {
     }
 
     /// Starts these nodes and waits for their first blocks.
-    ///
-    /// # Panics
-    /// When they make none.
     pub fn start(&self, nodes: &[usize]) {
         self.cluster.start(nodes);
         self.cluster.wait_for_block(nodes, WARM_UP_BLOCKS, HEALS_WITHIN);
@@ -130,17 +118,9 @@ impl Arena {
     }
 
     /// Prepares an attack in a separate process; [`Attacker::go`] lets it begin.
-    ///
-    /// # Panics
-    /// When the program is missing or refuses its arguments.
     #[must_use]
     pub fn attacker(&self, attack: Attack, how: &How<'_>) -> Attacker {
-        let program = sibling("vibecoin-stranger");
-        assert!(
-            program.is_file(),
-            "there is no {}; build it: cargo build --release -p vibecoin-byzantine",
-            program.display()
-        );
+        let program = sibling("vibecoin-stranger", "-p vibecoin-byzantine");
         let homes = &self.cluster.homes;
         let mut command = self.cluster.net.command(self.attacker, Path::new("nice"));
         command.args(["-n", NICE]).arg(program).arg(attack.name());
@@ -164,22 +144,12 @@ impl Arena {
             std::fs::write(&path, hex::encode(key.seed().as_slice())).expect("write the key file");
             command.arg("--key-file").arg(path);
         }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the attacker starts");
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().expect("its output"));
-        let mut attacker = Attacker { child, stdin, stdout };
+        let mut attacker = Piped::start(&mut command).expect("the attacker starts");
         assert_eq!(attacker.line(), "ready");
-        attacker
+        Attacker(attacker)
     }
 
     /// The traitor's key.
-    ///
-    /// # Panics
-    /// When its home has no key.
     #[must_use]
     pub fn traitor_key(&self) -> SecretKey {
         let prefix = AddressPrefix::new("vibet").expect("a good prefix");
@@ -234,7 +204,7 @@ impl Arena {
     pub fn memory(&self) -> Vec<(usize, u64)> {
         let nodes = 0..self.cluster.plan.nodes();
         nodes
-            .filter_map(|node| Some((node, rss_kib(self.cluster.pid(node)?)?)))
+            .filter_map(|node| Some((node, self.cluster.rss_kib(node)?)))
             .collect()
     }
 
@@ -289,42 +259,18 @@ pub fn interfaces(nodes: &[usize]) -> Vec<(usize, u16)> {
 }
 
 /// The attacker's process. Killed when dropped.
-pub struct Attacker {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
+pub struct Attacker(Piped);
 
 impl Attacker {
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        let _ended = self.stdout.read_line(&mut line);
-        line.trim().to_owned()
-    }
-
     /// Lets the attack begin.
-    ///
-    /// # Panics
-    /// When the process has ended.
     pub fn go(&mut self) {
-        let mut stdin = self.stdin.take().expect("it has not begun");
-        stdin.write_all(b"go\n").expect("the attacker waits");
+        self.0.send("go").expect("the attacker waits");
     }
 
     /// Waits until the attack is over.
-    ///
-    /// # Panics
-    /// When it does not report.
     #[must_use]
     pub fn report(mut self) -> Report {
-        let line = self.line();
+        let line = self.0.line();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("the attacker's report {line:?}: {error}"))
-    }
-}
-
-impl Drop for Attacker {
-    fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _status = self.child.wait();
     }
 }

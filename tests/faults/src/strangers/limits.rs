@@ -1,24 +1,18 @@
-//! Limits without an attacker: the most expensive ordinary transactions (fault 3), a full pool (M1), few file
-//! descriptors (M6), a clock that is wrong (N7).
+//! Limits of ordinary transactions: the most expensive ones (fault 3), and a full pool (M1).
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use vibecoin_byzantine::Attack;
 use vibecoin_primitives::{
     Address, Amount, Domain, Hash, Height, Operation, SecretKey, TransactionBody, encode, hex,
 };
+use vibecoin_tests_nodes::{CallError, Rpc};
 use vibecoin_tests_support::body;
 
-use super::arena::{Arena, FOLLOWER, How, TRAITOR, interfaces, peers};
+use super::arena::{Arena, FOLLOWER};
 use super::setting;
 use crate::cluster::number;
-use crate::homes::binary;
-use crate::rpc::{CallError, Rpc};
-use crate::scenarios::HEALS_WITHIN;
 use crate::table::{Table, Verdict};
 
 /// Names on the command line.
@@ -29,12 +23,6 @@ pub const POOL: &str = "pool";
 pub const POOL_QUEUED: &str = "pool-queued";
 /// A pool that is full of small transactions of many senders.
 pub const POOL_MANY: &str = "pool-many";
-/// Nodes with 256 file descriptors.
-pub const DESCRIPTORS: &str = "descriptors";
-/// One key on two nodes.
-pub const TWINS: &str = "twins";
-/// A validator whose clock is wrong.
-pub const CLOCK: &str = "clock";
 
 /// Number of slots that are set and cleared, unless `STRANGERS_SLOTS` names another number; the case
 /// has 60,000.
@@ -54,7 +42,7 @@ const FINAL: Duration = Duration::from_secs(180);
 /// Time limit of a call.
 const CALL: Duration = Duration::from_secs(20);
 /// Duration of a rate's measurement.
-const CLEAN: Duration = Duration::from_secs(12);
+pub(super) const CLEAN: Duration = Duration::from_secs(12);
 /// Small transactions for the pool, ten of each sender, unless `STRANGERS_TRANSACTIONS` names another number;
 /// M1 has 1,000,000.
 const MANY: u64 = 100_000;
@@ -70,12 +58,10 @@ const PER_SENDER: u64 = 1_024;
 const POOL_MIB_MAX: u64 = 154;
 /// MiB that a node may grow by while slots are cleared.
 const CLEARS_MIB_MAX: u64 = 128;
-/// Exit code of a node whose key signs in another process, too.
-const SAFETY_HALT: i32 = 30;
-const VALIDATORS: [usize; 4] = [0, 1, 2, 3];
+pub(super) const VALIDATORS: [usize; 4] = [0, 1, 2, 3];
 /// Half of them can decide nothing, so that accepted transactions stay in the pool.
 const HALF: [usize; 2] = [0, 1];
-const ALL: [usize; 5] = [0, 1, 2, 3, FOLLOWER];
+pub(super) const ALL: [usize; 5] = [0, 1, 2, 3, FOLLOWER];
 
 /// The accounts of a network, with their next nonces.
 struct Accounts<'a> {
@@ -184,9 +170,6 @@ fn slot(number: u64) -> Hash {
 }
 
 /// Fault 3: many large slots are set, the nodes restart, and all slots are cleared in few bytes.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn clears(table: &mut Table) {
     let slots = setting("STRANGERS_SLOTS", SLOTS);
     let arena = Arena::new(&[]);
@@ -258,7 +241,7 @@ pub fn clears(table: &mut Table) {
 }
 
 /// Blocks of these heights that took more than one round, and the longest time between two.
-fn rounds(arena: &Arena, from: u64, to: u64) -> (u64, u64) {
+pub(super) fn rounds(arena: &Arena, from: u64, to: u64) -> (u64, u64) {
     let rpc = arena.cluster.rpc(0).within(CALL);
     let (mut later, mut longest, mut before) = (0, 0, None);
     for height in from..=to {
@@ -346,17 +329,11 @@ impl Filled {
 }
 
 /// M1: the pool is filled with large transactions while nothing is decided.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn pool(table: &mut Table) {
     large(table, POOL, 0, &HALF);
 }
 
 /// M1: large transactions whose first nonce is missing, so that all of them wait behind a gap.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn pool_queued(table: &mut Table) {
     large(table, POOL_QUEUED, 1, &VALIDATORS);
 }
@@ -382,9 +359,6 @@ fn large(table: &mut Table, name: &str, first_nonce: u64, to: &'static [usize]) 
 }
 
 /// M1: the pool is filled with small transactions of many senders while nothing is decided.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
 pub fn pool_many(table: &mut Table) {
     let many = setting("STRANGERS_TRANSACTIONS", MANY);
     let arena = Arena::new(&[("RPC__COST_PER_S_PER_IP", "0")]);
@@ -434,248 +408,4 @@ pub fn pool_many(table: &mut Table) {
     let what = format!("{} of {} senders", filled.sent, senders.len());
     // The callers use the larger part of both cores: M1 is about memory.
     filled.row(table, POOL_MANY, &what, 0);
-}
-
-/// A program that runs the node behind a prefix of words.
-fn wrapped(folder: &Path, prefix: &str) -> PathBuf {
-    let path = folder.join("node.sh");
-    let script = format!("#!/bin/sh\nexec {prefix} {} \"$@\"\n", binary().display());
-    std::fs::write(&path, script).expect("write a script");
-    let mode = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, mode).expect("make it executable");
-    path
-}
-
-/// M6: nodes with 256 file descriptors, and more clients than that.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
-pub fn descriptors(table: &mut Table) {
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = wrapped(folder.path(), "prlimit --nofile=256:256");
-    let mut arena = Arena::new(&[]);
-    for node in ALL {
-        arena.cluster.replace_program(node, program.clone(), Vec::new());
-    }
-    arena.start(&ALL);
-    let clean = arena.millirate(&VALIDATORS, CLEAN);
-    let time = Duration::from_secs(15);
-    let how = How {
-        targets: &interfaces(&[0, 1]),
-        strangers: 400,
-        spread: true,
-        key: None,
-        time,
-    };
-    let mut attacker = arena.attacker(Attack::RpcSilent, &how);
-    attacker.go();
-    // The two that are attacked may be unable to answer others; the chain shows if they take part.
-    let during = arena.millirate(&[2, 3], time);
-    let report = attacker.report();
-    arena.cluster.assert_alive();
-    let back = arena.cluster.wait_at_head(0, &VALIDATORS, HEALS_WITHIN);
-    let percent = during.saturating_mul(100) / clean.max(1);
-    let text = format!(
-        "{percent} %, {} connections, asked again after {} ms",
-        report.connections,
-        back.as_millis()
-    );
-    let met = percent >= 90 && back <= Duration::from_secs(5);
-    table.row("M6", DESCRIPTORS, "no end, ≥ 90 %, back in 5 s", text, met);
-    // The same with connections to the network listeners: validators must keep their connections.
-    std::thread::sleep(Duration::from_secs(5));
-    let how = How {
-        targets: &peers(&[0, 1]),
-        ..how
-    };
-    let mut attacker = arena.attacker(Attack::P2pSilent, &how);
-    attacker.go();
-    let during = arena.millirate(&VALIDATORS, time);
-    let report = attacker.report();
-    arena.cluster.assert_alive();
-    let back = arena.cluster.wait_at_head(0, &VALIDATORS, HEALS_WITHIN);
-    let percent = during.saturating_mul(100) / clean.max(1);
-    let text = format!(
-        "{percent} %, {} connections, longest stay {} ms, {} honest strangers admitted, {} not, back after {} ms",
-        report.connections,
-        report.longest_ms,
-        report.admitted,
-        report.refused,
-        back.as_millis()
-    );
-    let met = percent >= 90 && back <= Duration::from_secs(5) && report.connections > 400;
-    let what = format!("{DESCRIPTORS}: network listeners");
-    table.row("M6", &what, "no end, ≥ 90 %, back in 5 s", text, met);
-}
-
-/// B2: the same key on two unmodified nodes. The others continue; the twins may stop themselves.
-///
-/// # Panics
-/// When the network does not start, or an honest node exits.
-pub fn twins(table: &mut Table) {
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = folder.path().join("twin.sh");
-    let script = format!("#!/bin/sh\nexec {} \"$@\" --validator\n", binary().display());
-    std::fs::write(&program, script).expect("write a script");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("make it executable");
-    let mut arena = Arena::new(&[]);
-    let homes = arena.cluster.homes.paths.clone();
-    let node_key = std::fs::read(homes[FOLLOWER].join("node.key")).expect("the follower's own key");
-    // Everything of the validator's home, before it ever ran, except the name on the network.
-    let status = std::process::Command::new("cp")
-        .args(["-a", "--"])
-        .arg(homes[TRAITOR].join("."))
-        .arg(&homes[FOLLOWER])
-        .status();
-    assert!(status.expect("cp runs").success(), "copy the home");
-    std::fs::write(homes[FOLLOWER].join("node.key"), node_key).expect("write the key back");
-    arena.cluster.replace_program(FOLLOWER, program, Vec::new());
-    let honest = [0, 1, 2];
-    arena.start(&honest);
-    std::thread::sleep(Duration::from_secs(5));
-    let clean = arena.millirate(&honest, CLEAN);
-    arena.cluster.start(&[TRAITOR, FOLLOWER]);
-    let from = arena.cluster.top(&honest);
-    let rate = arena.millirate(&honest, Duration::from_secs(30));
-    let to = arena.cluster.top(&honest);
-    let hashes = honest.map(|node| {
-        let header = arena
-            .cluster
-            .rpc(node)
-            .call("chain_getHeader", &json!([from.to_string()]));
-        header.map(|header| header["hash"].clone()).ok()
-    });
-    let agree = hashes.iter().all(|hash| hash.is_some() && *hash == hashes[0]);
-    let (later, longest) = rounds(&arena, from, to);
-    let percent = rate.saturating_mul(100) / clean.max(1);
-    let running = |node: usize| arena.cluster.head(node).is_ok();
-    let ends = [TRAITOR, FOLLOWER].map(|twin| arena.cluster.exit_code(twin));
-    let text = format!(
-        "{percent} % of three, {later} of {} in later rounds, longest gap {longest} ms; twins ended with {ends:?}",
-        to.saturating_sub(from)
-    );
-    let mut ended = ends.iter().flatten();
-    // One that ends leaves the other alone with the key: so one or both must, and for no other reason.
-    let stopped = ends.iter().any(Option::is_some) && ended.all(|code| *code == SAFETY_HALT);
-    let met = percent >= 60 && agree && stopped && honest.iter().all(|node| running(*node));
-    let target = format!("≥ 60 %, no fork, honest nodes stay, a twin ends with {SAFETY_HALT}");
-    table.row("B2", TWINS, &target, text, met);
-}
-
-/// Path of the library of Debian's package faketime.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
-
-/// Milliseconds that the newest block may be ahead of this machine's clock.
-const AHEAD_MS_MAX: u64 = 500;
-
-/// N7: the clock of one validator is wrong by an hour, or by half a second.
-///
-/// # Panics
-/// When the network does not start, or a node exits.
-pub fn clock(table: &mut Table) {
-    assert!(
-        Path::new(FAKETIME).is_file(),
-        "the Debian package faketime is missing"
-    );
-    for (shift, percent_min) in [("+0.5s", 90), ("-0.5s", 90), ("+3600s", 60), ("-3600s", 60)] {
-        let mut arena = Arena::new(&[]);
-        let honest = [0, 1, 2];
-        arena.start(&honest);
-        // Three of four, the fourth missing: the cost of its absence is part of the clean rate.
-        std::thread::sleep(Duration::from_secs(3));
-        let clean = arena.millirate(&honest, CLEAN);
-        let variables = [
-            ("LD_PRELOAD", FAKETIME),
-            ("FAKETIME", shift),
-            ("DONT_FAKE_MONOTONIC", "1"),
-        ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        arena.cluster.replace_program(3, binary(), variables.to_vec());
-        arena.cluster.start(&[3]);
-        let shown = under_clock(&arena, &honest, clean, Duration::from_secs(20));
-        let target = format!("≥ {percent_min} %, ≤ {AHEAD_MS_MAX} ms ahead");
-        let what = format!("{CLOCK}: one at {shift}");
-        let met = shown.percent >= percent_min && shown.ahead_ms <= AHEAD_MS_MAX;
-        table.row("N7", &what, &target, shown.text("three"), met);
-    }
-    clock_steps(table);
-}
-
-/// N7: the clock of one validator jumps by an hour while it runs, and back.
-fn clock_steps(table: &mut Table) {
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let file = folder.path().join("clock");
-    let set = |shift: &str| std::fs::write(&file, shift).expect("write the clock's file");
-    set("+0");
-    let mut arena = Arena::new(&[]);
-    let all = [0, 1, 2, 3];
-    let variables = [
-        ("LD_PRELOAD", FAKETIME.to_owned()),
-        ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    let variables = variables.map(|(name, value)| (name.to_owned(), value));
-    arena.cluster.replace_program(3, binary(), variables.to_vec());
-    arena.start(&all);
-    std::thread::sleep(Duration::from_secs(3));
-    let honest = [0, 1, 2];
-    let clean = arena.millirate(&honest, CLEAN);
-    for shift in ["+3600", "-3600", "+0"] {
-        set(shift);
-        let shown = under_clock(&arena, &honest, clean, Duration::from_secs(15));
-        // From four running validators to three: the cost of the absence is not the clock's.
-        let what = format!("{CLOCK}: a step to {shift} s in mid-run");
-        let met = shown.percent >= 50 && shown.ahead_ms <= AHEAD_MS_MAX && shown.blocks > 0;
-        table.row("N7", &what, "≥ 50 %, ≤ 500 ms ahead", shown.text("four"), met);
-    }
-}
-
-/// Blocks of a network in which one clock is wrong.
-struct UnderClock {
-    /// Block rate, in percent of the clean one.
-    percent: u64,
-    blocks: u64,
-    /// Blocks that took more than one round, and the longest time between two.
-    rounds: (u64, u64),
-    ahead_ms: u64,
-}
-
-fn under_clock(arena: &Arena, honest: &[usize], clean: u64, time: Duration) -> UnderClock {
-    let from = arena.cluster.top(honest);
-    let rate = arena.millirate(honest, time);
-    arena.cluster.assert_alive();
-    let to = arena.cluster.top(honest);
-    UnderClock {
-        percent: rate.saturating_mul(100) / clean.max(1),
-        blocks: to.saturating_sub(from),
-        ahead_ms: ahead_ms(arena, to),
-        rounds: rounds(arena, from, to),
-    }
-}
-
-impl UnderClock {
-    fn text(&self, of: &str) -> String {
-        let Self {
-            percent,
-            blocks,
-            rounds: (later, longest),
-            ahead_ms,
-        } = self;
-        format!(
-            "{percent} % of {of}, {later} of {blocks} in later rounds, longest gap {longest} ms, newest block {ahead_ms} ms ahead"
-        )
-    }
-}
-
-/// Lead of a block's time over the clock of this machine.
-fn ahead_ms(arena: &Arena, height: u64) -> u64 {
-    let header = arena
-        .cluster
-        .rpc(0)
-        .call("chain_getHeader", &json!([height.to_string()]));
-    let time = header.ok().and_then(|header| number(&header["timestampMs"]));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    time.unwrap_or(0)
-        .saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,13 +8,15 @@
 //! - [`cases`]: the attacks with their parameters and targets, and their measurement;
 //! - [`arena`]: the network and the attacker's process;
 //! - [`sync`]: a node that joins beside Byzantine peers;
-//! - [`limits`]: ordinary transactions of the most expensive kind, a full pool, few file descriptors, wrong clocks.
+//! - [`limits`]: ordinary transactions of the most expensive kind, a full pool;
+//! - [`machine`]: few file descriptors, one key on two nodes, wrong clocks.
 
 use crate::table::Table;
 
 pub mod arena;
 pub mod cases;
 pub mod limits;
+pub mod machine;
 pub mod sync;
 
 /// A number from an environment variable, with a default.
@@ -34,9 +36,9 @@ pub fn names() -> Vec<String> {
             limits::POOL,
             limits::POOL_QUEUED,
             limits::POOL_MANY,
-            limits::DESCRIPTORS,
-            limits::TWINS,
-            limits::CLOCK,
+            machine::DESCRIPTORS,
+            machine::TWINS,
+            machine::CLOCK,
         ]
         .map(str::to_owned),
     );
@@ -47,9 +49,6 @@ pub fn names() -> Vec<String> {
 ///
 /// # Errors
 /// In words, for a name that does not exist.
-///
-/// # Panics
-/// When a network does not start, or a node exits.
 pub fn run(chosen: &[&str]) -> Result<usize, String> {
     let known = names();
     if let Some(unknown) = chosen
@@ -71,9 +70,9 @@ pub fn run(chosen: &[&str]) -> Result<usize, String> {
             limits::POOL => limits::pool(&mut table),
             limits::POOL_QUEUED => limits::pool_queued(&mut table),
             limits::POOL_MANY => limits::pool_many(&mut table),
-            limits::DESCRIPTORS => limits::descriptors(&mut table),
-            limits::TWINS => limits::twins(&mut table),
-            limits::CLOCK => limits::clock(&mut table),
+            machine::DESCRIPTORS => machine::descriptors(&mut table),
+            machine::TWINS => machine::twins(&mut table),
+            machine::CLOCK => machine::clock(&mut table),
             _ => cases::run(name, &mut table),
         }
     }

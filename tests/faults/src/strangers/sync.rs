@@ -1,14 +1,13 @@
 //! A node that joins from genesis beside Byzantine peers (B9).
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use vibecoin_byzantine::{Attack, Report};
+use vibecoin_tests_nodes::copy;
 
 use super::arena::{Arena, FOLLOWER, How, peers};
 use super::setting;
-use crate::process::peak_kib;
 use crate::scenarios::HEALS_WITHIN;
 use crate::table::Table;
 
@@ -44,9 +43,6 @@ const KINDS: [(Attack, bool); 5] = [
 ];
 
 /// Runs every kind against a node that starts from genesis.
-///
-/// # Panics
-/// When the network does not start, or a node does not join at all.
 pub fn run(table: &mut Table) {
     let arena = Arena::paced(&[], PACE_MS);
     let wanted = setting("STRANGERS_BLOCKS", BLOCKS);
@@ -69,7 +65,7 @@ pub fn run(table: &mut Table) {
     let mut peak = 0;
     for _ in 0..CLEAN_JOINS {
         clean = clean.max(join(&arena, within));
-        peak = peak.max(arena.cluster.pid(FOLLOWER).and_then(peak_kib).unwrap_or(0));
+        peak = peak.max(arena.cluster.peak_kib(FOLLOWER).unwrap_or(0));
         arena.cluster.kill(FOLLOWER);
         restore(home, &pristine);
     }
@@ -138,12 +134,7 @@ fn join(arena: &Arena, within: Duration) -> Duration {
     begun.elapsed()
 }
 
-fn copy(from: &Path, to: &PathBuf) {
-    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(status.expect("cp runs").success(), "copy {}", from.display());
-}
-
-fn restore(home: &PathBuf, pristine: &Path) {
+fn restore(home: &Path, pristine: &Path) {
     std::fs::remove_dir_all(home).expect("remove the home");
     copy(pristine, home);
 }

@@ -2,15 +2,12 @@
 
 use serde_json::{Value, json};
 use vibecoin_primitives::Address;
+use vibecoin_tests_nodes::{CallError, Rpc};
 
 use crate::cluster::{hash, number};
 use crate::history::{AccountState, ChainBlock, ChainTransfer, Outcome, ReadAnswer, SupplyAnswer, Transfer};
-use crate::rpc::{CallError, Rpc};
 
 /// A block with its transfers.
-///
-/// # Panics
-/// When it cannot be read.
 pub(super) fn chain_block(rpc: &Rpc, height: u64) -> ChainBlock {
     let ask = |method: &str, params: Value| {
         rpc.call(method, &params)

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vibecoin_loadgen::{Member, Signed, Terms};
 use vibecoin_primitives::{Address, Amount, Height, hex};
+use vibecoin_tests_behaviours::Rng;
+use vibecoin_tests_nodes::CallError;
 
 use super::answers::{fate, is_refused, read_answer, supply_answer};
 use super::{CLIENTS, Workload};
 use crate::history::{Call, Done, Outcome, Transfer};
-use crate::random::Random;
-use crate::rpc::CallError;
 
 /// Transfers of one call.
 const BATCH_MAX: usize = 4;
@@ -51,7 +51,7 @@ pub(super) struct Client<'a> {
     load: &'a Workload<'a>,
     client: usize,
     terms: Terms,
-    random: Random,
+    random: Rng,
     purses: Vec<Purse>,
     avoid: BTreeMap<usize, Instant>,
     /// The highest head that this client has received.
@@ -80,7 +80,7 @@ impl<'a> Client<'a> {
                 fee: Amount(FEE),
                 valid_until: VALID_UNTIL,
             },
-            random: Random::new(load.seed.wrapping_add(u64::try_from(client).unwrap_or(0))),
+            random: Rng::new(load.seed.wrapping_add(u64::try_from(client).unwrap_or(0)), 0),
             purses: purses.collect(),
             avoid: BTreeMap::new(),
             head: 0,

@@ -110,9 +110,6 @@ impl<'a> Workload<'a> {
     }
 
     /// Reads the chain of a node and assembles the history. All clients have ended by now.
-    ///
-    /// # Panics
-    /// When the chain cannot be read.
     #[must_use]
     pub fn history(&self, node: usize, height: u64) -> History {
         let rpc = self.cluster.rpc(node).within(Duration::from_secs(20));

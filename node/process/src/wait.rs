@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::Error;
 
 /// Time between two attempts to take the lock. The lock of a file cannot be awaited with a report in between.
 const RETRY: Duration = Duration::from_millis(10);
