@@ -1,6 +1,7 @@
 //! The operator's listener of the home's node: its address, and its token.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use jsonrpsee::core::client::Error as ClientError;
@@ -10,6 +11,7 @@ use vibecoin_client::{OperatorError, operator};
 use vibecoin_config::Paths;
 use vibecoin_devnet::home::read_token;
 use vibecoin_devnet::running::ENDPOINT_BYTES_MAX;
+use vibecoin_engine::reachable;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
@@ -48,7 +50,7 @@ impl Admin {
         let url = written
             .map(|text| text.trim().to_owned())
             .filter(|url| url.starts_with("http://"))
-            .or_else(|| fixed.map(|listen| format!("http://{listen}")));
+            .or_else(|| fixed.map(|listen| url_of(listen)));
         let Some(url) = url else {
             let message = format!("no node of {} has a listener for its operator", home.display());
             return Err(CliError::new(Exit::CannotConnect, message).hint(LISTEN_HINT));
@@ -101,6 +103,14 @@ impl Admin {
     }
 }
 
+/// The address that the node would write for this setting. A listener may be named by its host.
+fn url_of(listen: &str) -> String {
+    match listen.parse::<SocketAddr>() {
+        Ok(address) => format!("http://{}", reachable(address)),
+        Err(_) => format!("http://{listen}"),
+    }
+}
+
 /// The token that the node made for its operator.
 fn token(path: &Path) -> Result<Zeroizing<String>, CliError> {
     read_token(path)?.ok_or_else(|| {
@@ -110,4 +120,20 @@ fn token(path: &Path) -> Result<Zeroizing<String>, CliError> {
         )
         .hint("the node makes it when it starts with --admin.listen 127.0.0.1:0; only its user can read it")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_at_every_address_is_reached_at_loopback() {
+        for (listen, url) in [
+            ("127.0.0.1:9000", "http://127.0.0.1:9000"),
+            ("0.0.0.0:9000", "http://127.0.0.1:9000"),
+            ("localhost:9000", "http://localhost:9000"),
+        ] {
+            assert_eq!(url_of(listen), url);
+        }
+    }
 }
