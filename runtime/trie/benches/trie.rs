@@ -28,6 +28,8 @@ const ROUNDS: u64 = 20;
 /// Passes over a list of branches, for the same reason.
 const REPEATS: usize = 20;
 type Row = (Hash, Option<Vec<u8>>, Option<Vec<u8>>);
+/// A prefix proof as it is sent, and the entries below the prefix.
+type Part<'e> = (Vec<u8>, Vec<(Hash, &'e [u8])>);
 
 struct AllCores;
 
@@ -243,7 +245,7 @@ impl Bench {
                 time() / (REPEATS * REPEATS) as f64 / rounds as f64
             };
             let (resident_us, stored_us) = (made(&self.trie), made(&stored));
-            let parts: Vec<(Vec<u8>, Vec<(Hash, &[u8])>)> = prefixes
+            let parts: Vec<Part<'_>> = prefixes
                 .iter()
                 .map(|prefix| {
                     let from = (Hash::ZERO, prefix.first_key());
