@@ -28,6 +28,8 @@ const ROUNDS: u64 = 20;
 /// Passes over a list of branches, for the same reason.
 const REPEATS: usize = 20;
 type Row = (Hash, Option<Vec<u8>>, Option<Vec<u8>>);
+/// A prefix proof as it is sent, and the entries below the prefix.
+type Part<'e> = (Vec<u8>, Vec<(Hash, &'e [u8])>);
 
 struct AllCores;
 

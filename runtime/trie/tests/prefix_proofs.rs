@@ -193,6 +193,66 @@ fn no_mutated_proof_is_accepted() {
     assert!(decoded > 5_000, "{decoded} mutants reach the verifier");
 }
 
+/// Offsets of the steps of a proof, and of its end.
+fn boundaries(bytes: &[u8]) -> Vec<usize> {
+    let mut offsets = vec![0];
+    let mut at = 0;
+    while bytes[at] < 0x80 {
+        at += match bytes[at] {
+            mask @ 0x01..=0x0f => 1 + 32 * mask.count_ones() as usize,
+            _ => 1,
+        };
+        offsets.push(at);
+    }
+    offsets
+}
+
+/// A forger who knows the whole trie takes steps that are true and puts every end of other proofs behind each.
+#[test]
+fn no_end_at_any_depth_is_accepted_but_the_right_one() {
+    let (mut forged, mut accepted) = (0, 0);
+    for seed in 0..60 * scale() {
+        let mut rng = Rng(seed);
+        let world = random_world(&mut rng);
+        let (entries, root) = (world.entries(), world.trie.root());
+        let keys: Vec<Hash> = entries.keys().copied().collect();
+        let mut ends: BTreeMap<Vec<u8>, Entries> = [(vec![0x80], vec![]), (vec![0x84], vec![])].into();
+        for _ in 0..20 {
+            let other = some_prefix(&mut rng, &keys);
+            let bytes = prove(&world, &other);
+            let end = bytes[*boundaries(&bytes).last().unwrap()..].to_vec();
+            ends.insert(end, below(&entries, &other));
+        }
+        for _ in 0..5 {
+            let prefix = some_prefix(&mut rng, &keys);
+            let (honest, mine) = (prove(&world, &prefix), below(&entries, &prefix));
+            // A path that goes on below the prefix, where the trie does.
+            let deep = Nibbles::of_key(mine.first().map_or(&prefix.first_key(), |(key, _)| key), 64);
+            let steps = prove(&world, &deep);
+            for cut in boundaries(&steps) {
+                for (end, theirs) in &ends {
+                    let bytes = [&steps[..cut], end].concat();
+                    for claimed in [&mine, theirs, &vec![]] {
+                        forged += 1;
+                        let verdict = judge(&world, &root, &prefix, &bytes, claimed);
+                        let right = bytes == honest && *claimed == mine;
+                        assert_eq!(
+                            verdict.is_ok(),
+                            right,
+                            "seed {seed} {prefix}: {bytes:02x?} {claimed:?}"
+                        );
+                        accepted += usize::from(right);
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        forged > 20_000 && accepted > 100,
+        "{accepted} of {forged} accepted"
+    );
+}
+
 /// Every bit of every proof of a trie that has all kinds of nodes and ends.
 #[test]
 fn a_proof_with_any_bit_flipped_is_refused() {
