@@ -18,8 +18,8 @@ use std::time::Instant;
 use vibecoin_primitives::{Domain, Hash};
 use vibecoin_trie::model::MemoryState;
 use vibecoin_trie::{
-    Change, Job, Nibbles, NotAscending, Parallel, Proof, Sequential, Trie, TrieKind, commitment,
-    root_of_sorted, verify,
+    Change, Claim, Job, MultiProof, Nibbles, NotAscending, Parallel, PrefixProof, Proof, Sequential, Trie,
+    TrieKind, commitment, root_of_sorted, verify, verify_many, verify_prefix,
 };
 
 const VALUE_BYTES: usize = 50;
@@ -228,6 +228,99 @@ impl Bench {
         }
     }
 
+    /// Proofs of all entries below prefixes, from a trie in memory and from stored nodes.
+    fn prefix_proofs(&self) {
+        let root = self.trie.root();
+        let stored = self.trie.prune(0);
+        for len in 0..5u8 {
+            let rounds = 16u64.pow(u32::from(len)).min(64);
+            let prefixes: Vec<Nibbles> = (0..rounds).map(|n| Nibbles::of_key(&key(n), len)).collect();
+            let made = |trie: &Trie| {
+                let time = clock();
+                for prefix in std::iter::repeat_n(&prefixes, REPEATS * REPEATS).flatten() {
+                    black_box(trie.prove_prefix(prefix, &self.state).unwrap());
+                }
+                time() / (REPEATS * REPEATS) as f64 / rounds as f64
+            };
+            let (resident_us, stored_us) = (made(&self.trie), made(&stored));
+            let parts: Vec<(Vec<u8>, Vec<(Hash, &[u8])>)> = prefixes
+                .iter()
+                .map(|prefix| {
+                    let from = (Hash::ZERO, prefix.first_key());
+                    let mine = self.state.flat.range(from..);
+                    let mine = mine.map(|((_, key), value)| (*key, value.as_slice()));
+                    let mine = mine.take_while(|(key, _)| prefix.leads_to(key)).collect();
+                    let proof = self.trie.prove_prefix(prefix, &self.state).unwrap();
+                    (proof.encode(), mine)
+                })
+                .collect();
+            let bytes: usize = parts.iter().map(|(sent, _)| sent.len()).sum();
+            let entries: usize = parts.iter().map(|(_, mine)| mine.len()).sum();
+            let repeats = if entries < 10_000 { REPEATS } else { 1 };
+            let time = clock();
+            for (prefix, (sent, mine)) in
+                std::iter::repeat_n((), repeats).flat_map(|()| prefixes.iter().zip(&parts))
+            {
+                let proof = PrefixProof::decode(sent).unwrap();
+                verify_prefix(TrieKind::Account, &root, prefix, &proof, mine.iter().copied()).unwrap();
+            }
+            let verify_us = time() / repeats as f64;
+            print(
+                "prefix_proof",
+                &format!("keys={} nibbles={len}", self.keys),
+                &[
+                    ("bytes_mean", bytes as f64 / rounds as f64),
+                    ("made_us", resident_us),
+                    ("made_from_stored_us", stored_us),
+                    ("entries_mean", entries as f64 / rounds as f64),
+                    ("verify_us_per_entry", verify_us / entries as f64),
+                ],
+            );
+        }
+    }
+
+    /// One proof of many keys beside as many proofs of one key.
+    fn multi_proofs(&self) {
+        let root = self.trie.root();
+        for count in [10u64, 100, 1_000] {
+            let rounds = 20_000 / count;
+            let (mut bytes, mut single_bytes, mut made_us, mut verify_us) = (0, 0, 0.0, 0.0);
+            for round in 0..rounds {
+                let mut keys: Vec<Hash> = (0..count)
+                    .map(|n| key((round * count + n) * (self.keys / 20_000).max(1)))
+                    .collect();
+                keys.sort();
+                let claims: Vec<Claim<'_>> = keys
+                    .iter()
+                    .map(|key| (*key, self.state.flat.get(&(Hash::ZERO, *key)).map(Vec::as_slice)))
+                    .collect();
+                let time = clock();
+                let sent = self.trie.prove_many(&claims, &self.state).unwrap().encode();
+                made_us += time();
+                let time = clock();
+                let proof = MultiProof::decode(&sent).unwrap();
+                verify_many(TrieKind::Account, &root, &proof, &claims).unwrap();
+                verify_us += time();
+                bytes += sent.len();
+                for (key, value) in &claims {
+                    let single = self.trie.prove(key, *value, &self.state).unwrap().encode();
+                    single_bytes += single.len() - value.map_or(0, <[u8]>::len);
+                }
+            }
+            let per_key = |sum: f64| sum / (rounds * count) as f64;
+            print(
+                "multi_proof",
+                &format!("keys={} proven={count}", self.keys),
+                &[
+                    ("bytes_per_key", per_key(bytes as f64)),
+                    ("single_bytes_per_key", per_key(single_bytes as f64)),
+                    ("made_us_per_key", per_key(made_us)),
+                    ("verify_us_per_key", per_key(verify_us)),
+                ],
+            );
+        }
+    }
+
     fn stream(&self) {
         let entries = self.state.flat.iter();
         let time = clock();
@@ -389,6 +482,8 @@ fn main() {
     bench.updates("update_insert_remove", 10_000, [2, 1, 1], None, &Sequential);
     bench.updates("update_from_stubs", 10_000, [4, 0, 0], Some(4), &Sequential);
     bench.proofs();
+    bench.prefix_proofs();
+    bench.multi_proofs();
     bench.stream();
     bench.memory();
     bench.layouts();

@@ -108,6 +108,23 @@ pub fn branch_of_quarters(quarters: &Quarters) -> Hash {
     top
 }
 
+/// Returns the hash of a part of a branch's binary tree: the 2 to the power of `level` slots from slot `start` on, which
+/// is a multiple of their number. The whole branch for level 4. `quarters` are those of `slots`, if known.
+#[must_use]
+pub fn group(slots: &Slots, quarters: Option<&Quarters>, start: u8, level: u8) -> Hash {
+    let known = match (level, quarters) {
+        (0, _) => slots.get(usize::from(start)),
+        (2, Some(quarters)) => quarters.get(usize::from(start >> 2)),
+        _ => None,
+    };
+    let (None, Some(below)) = (known, level.checked_sub(1)) else {
+        return known.copied().unwrap_or_default();
+    };
+    let middle = start.saturating_add(1u8.checked_shl(u32::from(below)).unwrap_or(16));
+    let [left, right] = [start, middle].map(|start| group(slots, quarters, start, below));
+    pair(below, &left, &right)
+}
+
 /// Returns the part of a branch that a proof contains for `nibble`: the neighbour on each level, from the
 /// slots up. `quarters` are those of `slots`.
 #[must_use]
@@ -183,6 +200,27 @@ mod tests {
                 hash = pair(level, left, right);
             }
             assert_eq!(hash, branch(&slots), "slot {nibble}");
+        }
+    }
+
+    #[test]
+    fn the_groups_of_a_branch_are_the_nodes_of_its_tree() {
+        let slots = slots(&[0, 3, 4, 5, 9, 14]);
+        let quarters = quarters(&slots, |_| None);
+        for known in [None, Some(&quarters)] {
+            for start in 0..16 {
+                assert_eq!(group(&slots, known, start, 0), slots[usize::from(start)]);
+            }
+            for (index, quarter) in (0u8..).zip(quarters) {
+                assert_eq!(group(&slots, known, index * 4, 2), quarter);
+            }
+            for nibble in 0..16u8 {
+                for (level, sibling) in (0u8..).zip(siblings(&slots, &quarters, nibble)) {
+                    let start = (nibble >> level ^ 1) << level;
+                    assert_eq!(group(&slots, known, start, level), sibling);
+                }
+            }
+            assert_eq!(group(&slots, known, 0, 4), branch(&slots));
         }
     }
 

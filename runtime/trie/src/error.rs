@@ -8,9 +8,9 @@ use vibecoin_primitives::Hash;
 #[non_exhaustive]
 pub enum TrieError {
     /// The caller broke the order: keys must be strictly ascending.
-    #[error("change {index} is not above the change before it")]
+    #[error("key {index} is not above the key before it")]
     NotAscending {
-        /// Position of the offending change, from zero.
+        /// Position of the offending change or claim, from zero.
         index: usize,
     },
     /// A value is longer than a proof can carry.
@@ -22,6 +22,18 @@ pub enum TrieError {
         /// The key.
         key: Hash,
         /// Number of bytes received.
+        got: usize,
+    },
+    /// There are no keys to prove, or too many for one proof.
+    #[error("{got} keys to prove, expected 1 to {}", crate::MULTI_PROOF_KEYS_MAX)]
+    KeyCount {
+        /// Number of keys received.
+        got: usize,
+    },
+    /// The proof of these keys is too long; each of two halves may have one.
+    #[error("proof of {got} bytes is over the limit of {}", crate::MULTI_PROOF_BYTES_MAX)]
+    ProofTooLarge {
+        /// Bytes that the proof would have.
         got: usize,
     },
     /// The old value that the caller named is not the one under the trie's root: the flat state (or the

@@ -48,27 +48,37 @@
 //! # Reading order
 //!
 //! [`nibbles`] (paths), [`commitment`] (hash rules), `node` (shape) and `record` (its bytes), `trie` (the
-//! value and its memory), `update` (the batch), [`proof`] (format and verifier, without the rest), `stream`
-//! (roots from sorted entries), [`model`] (a slow reference implementation, for tests).
+//! value and its memory), `update` (the batch), `path` (what proofs share) and [`proof`] (format and verifier of
+//! one key, without the rest), `stream` (roots from sorted entries), [`prefix_proof`] (all entries below a prefix),
+//! [`multi_proof`] (many keys), [`model`] (a slow reference implementation, for tests).
 
 pub mod commitment;
 pub mod model;
+pub mod multi_proof;
 pub mod nibbles;
+pub mod prefix_proof;
 pub mod proof;
 
 mod error;
 mod node;
+mod path;
 mod prove;
+mod prove_many;
 mod reader;
 mod record;
 mod source;
 mod stream;
 mod trie;
 mod update;
+mod verify_many;
 
 pub use commitment::TrieKind;
 pub use error::TrieError;
+pub use multi_proof::{
+    Claim, MULTI_PROOF_BYTES_MAX, MULTI_PROOF_KEYS_MAX, MultiProof, MultiProofError, verify_many,
+};
 pub use nibbles::Nibbles;
+pub use prefix_proof::{PREFIX_PROOF_BYTES_MAX, PrefixProof, PrefixProofError, verify_prefix};
 pub use proof::{PROOF_BYTES_MAX, Proof, ProofError, VALUE_BYTES_MAX, verify};
 pub use reader::{Job, NodeReader, Parallel, ReadError, Sequential};
 pub use record::{NodeError, NodeRecord};

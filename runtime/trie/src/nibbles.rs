@@ -94,6 +94,12 @@ impl Nibbles {
         Self::of_key(key, self.len) == *self
     }
 
+    /// The lowest key that starts with this path: its nibbles, then zeros.
+    #[must_use]
+    pub const fn first_key(&self) -> Hash {
+        Hash(self.bytes)
+    }
+
     /// Appends a database key for this path: the packed bytes, then the nibble count in one byte. Different
     /// paths have different bytes (without the count, `1` and `10` would not).
     pub fn write_key(&self, out: &mut Vec<u8>) {

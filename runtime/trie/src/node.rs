@@ -258,6 +258,12 @@ impl Node {
         }
     }
 
+    /// The hashes of parts of the branch's binary tree, each given by its first slot and level.
+    pub(crate) fn groups(&self, parts: impl Iterator<Item = (u8, u8)>) -> impl Iterator<Item = Hash> {
+        let slots = self.slots();
+        parts.map(move |(start, level)| commitment::group(&slots, self.quarters.as_deref(), start, level))
+    }
+
     /// The part of a proof beside slot `nibble`.
     pub(crate) fn siblings(&self, nibble: u8) -> [Hash; 4] {
         let slots = self.slots();

@@ -1,10 +1,14 @@
-//! Construction of proofs: one walk from the root to the end of the key.
+//! Construction of proofs: one walk from the root to the end of a key or a prefix.
 
 use crate::commitment;
-use crate::nibbles::nibble;
-use crate::node::{Node, Sub};
-use crate::proof::{End, Proof, Step};
+use crate::nibbles::{KEY_NIBBLES, nibble};
+use crate::node::{Leaf, Node, Sub};
+use crate::path::{Absence, Path};
+use crate::prefix_proof::{self, PrefixProof};
+use crate::proof::{self, Proof};
+use crate::source::Source;
 use crate::{Nibbles, NodeReader, Trie, TrieError};
+use std::sync::Arc;
 use vibecoin_primitives::Hash;
 
 impl Trie {
@@ -23,61 +27,113 @@ impl Trie {
         reader: &dyn NodeReader,
     ) -> Result<Proof, TrieError> {
         let source = self.source(reader);
-        let drift = |detail| TrieError::Drift {
-            owner: self.owner,
-            key: *key,
-            detail,
+        let drift = |detail| source.drift(key, detail);
+        let (path, stop) = self.descend(&source, key, KEY_NIBBLES)?;
+        let end = match (stop, value) {
+            (Stop::Leaf(leaf), Some(value)) => {
+                if commitment::leaf(self.kind, key, value) != leaf.hash {
+                    return Err(drift("the value it is said to have is not in the trie"));
+                }
+                proof::End::Value(value.to_vec())
+            }
+            (_, Some(_)) => return Err(drift("it is said to have a value, the trie has none")),
+            (Stop::Empty, None) => proof::End::Absent(Absence::Empty),
+            (Stop::Leaf(leaf), None) => {
+                let value = source.leaf(&Nibbles::of_key(key, path.depth()), &leaf)?;
+                if leaf.key == *key {
+                    return Err(drift("it is said to be absent, the trie has a value"));
+                }
+                proof::End::Absent(Absence::OtherLeaf { key: leaf.key, value })
+            }
+            (Stop::Diverging(node), None) => proof::End::Absent(diverging(&node)),
+            (Stop::Below, None) => return Err(too_deep(&source, key, path.depth())),
         };
-        let mut steps = Vec::with_capacity(8);
-        let mut depth = 0u8;
+        Ok(Proof::new(path, end))
+    }
+
+    /// Returns the path to the subtrie of all keys that begin with `prefix`: with all of its entries, which the
+    /// proof does not contain, it is the proof that these are the only ones.
+    ///
+    /// `reader` has the state of this trie. Only the path is read, never the entries, so the cost does not
+    /// depend on their number.
+    ///
+    /// # Errors
+    /// [`TrieError::Corrupt`] and [`TrieError::Read`] when a node cannot be loaded.
+    pub fn prove_prefix(&self, prefix: &Nibbles, reader: &dyn NodeReader) -> Result<PrefixProof, TrieError> {
+        let source = self.source(reader);
+        let target = prefix.first_key();
+        let (path, stop) = self.descend(&source, &target, prefix.len())?;
+        let end = match stop {
+            Stop::Empty => prefix_proof::End::Absent(Absence::Empty),
+            Stop::Below => prefix_proof::End::Entries,
+            Stop::Leaf(leaf) => {
+                // Only the value shows that this is the leaf's key.
+                let value = source.leaf(&Nibbles::of_key(&target, path.depth()), &leaf)?;
+                if prefix.leads_to(&leaf.key) {
+                    prefix_proof::End::Entries
+                } else {
+                    prefix_proof::End::Absent(Absence::OtherLeaf { key: leaf.key, value })
+                }
+            }
+            Stop::Diverging(node) => prefix_proof::End::Absent(diverging(&node)),
+        };
+        Ok(PrefixProof::new(path, end))
+    }
+
+    /// Goes from the root towards the first `len` nibbles of `target`, as far as the trie shares them.
+    fn descend(&self, source: &Source<'_>, target: &Hash, len: u8) -> Result<(Path, Stop), TrieError> {
+        let mut path = Path::default();
         let mut sub = source.resolve_root(&self.root)?;
-        let end = loop {
-            let path = Nibbles::of_key(key, depth);
+        loop {
+            let depth = path.depth();
             let node = match sub {
                 Sub::Node(_, node) => node,
-                Sub::Stub(hash) | Sub::Unknown(hash) => source.load(&path, &hash)?,
-                Sub::Empty => break End::Empty,
-                Sub::Leaf(leaf) => match value {
-                    Some(value) if commitment::leaf(self.kind, key, value) == leaf.hash => {
-                        break End::Value(value.to_vec());
-                    }
-                    Some(_) => return Err(drift("the value it is said to have is not in the trie")),
-                    None => {
-                        let value = source.leaf(&path, &leaf)?;
-                        if leaf.key == *key {
-                            return Err(drift("it is said to be absent, the trie has a value"));
-                        }
-                        break End::OtherLeaf { key: leaf.key, value };
-                    }
-                },
+                Sub::Stub(hash) | Sub::Unknown(hash) => {
+                    source.load(&Nibbles::of_key(target, depth), &hash)?
+                }
+                Sub::Empty => return Ok((path, Stop::Empty)),
+                Sub::Leaf(leaf) => return Ok((path, Stop::Leaf(leaf))),
             };
             let skipped = node.skipped();
-            if skipped.common_with(key, depth) < skipped.len() {
-                break End::Diverging {
-                    skipped,
-                    child: node.branch_hash(),
-                };
+            let branch_depth = depth.saturating_add(skipped.len());
+            if branch_depth >= KEY_NIBBLES {
+                return Err(too_deep(source, target, depth));
             }
-            depth = depth.saturating_add(skipped.len());
-            if depth > 63 {
-                return Err(source.corrupt(path, "a branch lies deeper than keys are long"));
+            let shared = skipped.common_with(target, depth);
+            if shared >= len.saturating_sub(depth) {
+                return Ok((path, Stop::Below));
             }
-            sub = step(&node, nibble(key, depth), &mut steps);
-            depth = depth.saturating_add(1);
-        };
-        if value.is_some() && !matches!(end, End::Value(_)) {
-            return Err(drift("it is said to have a value, the trie has none"));
+            if shared < skipped.len() {
+                return Ok((path, Stop::Diverging(node)));
+            }
+            let slot = nibble(target, branch_depth);
+            path.push(skipped.len(), node.siblings(slot));
+            sub = node.slot(slot);
         }
-        Ok(Proof::new(steps, end))
     }
 }
 
-/// Goes through `node` to its slot `nibble`.
-fn step(node: &Node, nibble: u8, steps: &mut Vec<Step>) -> Sub {
-    let skipped = node.skipped();
-    if !skipped.is_empty() {
-        steps.push(Step::Extension(skipped.len()));
+/// The content of the slot where a walk ends.
+enum Stop {
+    Empty,
+    /// A leaf, whose key may be any below the slot.
+    Leaf(Leaf),
+    /// A node whose extension leaves the target.
+    Diverging(Arc<Node>),
+    /// A node, all keys of which begin with the target.
+    Below,
+}
+
+fn diverging(node: &Node) -> Absence {
+    Absence::Diverging {
+        skipped: node.skipped(),
+        child: node.branch_hash(),
     }
-    steps.push(Step::Branch(node.siblings(nibble)));
-    node.slot(nibble)
+}
+
+pub(crate) fn too_deep(source: &Source<'_>, key: &Hash, depth: u8) -> TrieError {
+    source.corrupt(
+        Nibbles::of_key(key, depth),
+        "a branch lies deeper than keys are long",
+    )
 }

@@ -23,6 +23,14 @@ impl Source<'_> {
         }
     }
 
+    pub(crate) const fn drift(&self, key: &Hash, detail: &'static str) -> TrieError {
+        TrieError::Drift {
+            owner: self.owner,
+            key: *key,
+            detail,
+        }
+    }
+
     fn read<T>(&self, path: &Nibbles, answer: Result<T, ReadError>) -> Result<T, TrieError> {
         answer.map_err(|source| TrieError::Read {
             owner: self.owner,

@@ -10,47 +10,15 @@
 
 mod support;
 
-use support::{Rng, World, scale};
+use support::{Rng, World, mutate, other_kind, random_world, scale};
 use vibecoin_primitives::Hash;
-use vibecoin_trie::{PROOF_BYTES_MAX, Proof, ProofError, Trie, TrieError, TrieKind, verify};
+use vibecoin_trie::{PROOF_BYTES_MAX, Proof, ProofError, Trie, TrieError, verify};
 
 /// A verifier's result for these bytes: `Ok` with the value when they are accepted.
 fn judge(world: &World, root: &Hash, key: &Hash, bytes: &[u8]) -> Result<Option<Vec<u8>>, ProofError> {
     let proof = Proof::decode(bytes)?;
     assert_eq!(proof.encode(), bytes, "a proof has one encoding");
     verify(world.kind, root, key, &proof).map(|value| value.map(<[u8]>::to_vec))
-}
-
-fn random_world(rng: &mut Rng) -> World {
-    let clustered = rng.chance(70);
-    let count = *rng.pick(&[0, 1, 2, 5, 40, 200]);
-    let mut world = World::new(*rng.pick(&[TrieKind::Account, TrieKind::Storage]));
-    let entries = (0..count)
-        .map(|_| {
-            (
-                if clustered {
-                    rng.clustered_key()
-                } else {
-                    rng.uniform_key()
-                },
-                Some(rng.value()),
-            )
-        })
-        .collect();
-    world.apply(&entries);
-    world
-}
-
-/// A key that exists, or one near it, or any.
-fn some_key(rng: &mut Rng, keys: &[Hash]) -> Hash {
-    if keys.is_empty() || rng.chance(10) {
-        return rng.uniform_key();
-    }
-    let mut key = *rng.pick(keys);
-    if rng.chance(50) {
-        key.0[rng.below(32)] ^= 1 << rng.below(8);
-    }
-    key
 }
 
 #[test]
@@ -62,7 +30,7 @@ fn every_key_present_or_absent_has_a_proof_that_holds() {
         let entries = world.entries();
         let keys: Vec<Hash> = entries.keys().copied().collect();
         for _ in 0..20 {
-            let key = some_key(&mut rng, &keys);
+            let key = rng.near_key(&keys);
             let value = entries.get(&key);
             let proof = world
                 .trie
@@ -81,10 +49,12 @@ fn every_key_present_or_absent_has_a_proof_that_holds() {
                 "seed {seed}"
             );
             let text = format!("{proof:?}");
-            for (count, end) in
-                ends.iter_mut()
-                    .zip(["end: Empty", "end: Value", "end: OtherLeaf", "end: Div"])
-            {
+            for (count, end) in ends.iter_mut().zip([
+                "end: Absent(Empty",
+                "end: Value",
+                "end: Absent(OtherLeaf",
+                "end: Absent(Div",
+            ]) {
                 *count += usize::from(text.contains(end));
             }
         }
@@ -93,65 +63,6 @@ fn every_key_present_or_absent_has_a_proof_that_holds() {
         ends.iter().all(|&count| count > 100),
         "all four ends are met: {ends:?}"
     );
-}
-
-/// Changes bytes in one of many ways; the result may happen to be the original.
-fn mutate(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
-    let mut out = bytes.to_vec();
-    let at = rng.below(out.len());
-    match rng.below(12) {
-        0 | 1 => out[at] ^= 1 << rng.below(8),
-        2 => out[at] = rng.next() as u8,
-        3 => out.truncate(at),
-        4 => out.push(rng.next() as u8),
-        5 => out.insert(at, rng.next() as u8),
-        6 => drop(out.remove(at)),
-        7 => {
-            let to = rng.below(out.len());
-            out.swap(at, to);
-        }
-        8 if out.len() > 66 => {
-            // Two neighbouring hashes are swapped.
-            let from = 1 + rng.below(out.len() - 65);
-            let (left, right) = out[from..from + 64].split_at_mut(32);
-            left.swap_with_slice(right);
-        }
-        9 => {
-            // A stretch, such as a whole step, is dropped or repeated.
-            let to = at + rng.below((out.len() - at).min(130)) + 1;
-            let stretch = out[at..to].to_vec();
-            if rng.chance(50) {
-                drop(out.drain(at..to))
-            } else {
-                drop(out.splice(at..at, stretch))
-            }
-        }
-        10 => {
-            // The end of another proof, or its beginning.
-            let to = rng.below(other.len() + 1);
-            out.truncate(at);
-            out.extend_from_slice(&other[to..]);
-        }
-        _ => {
-            let fakes: [&[u8]; 8] = [
-                &[],
-                &[0x80],
-                &[0x81],
-                &[0x41, 0x80],
-                &[0x01],
-                &[0x0f; 129],
-                &[0x83, 1, 0x10],
-                &[0x41; 64],
-            ];
-            let fake = *rng.pick(&fakes);
-            if rng.chance(50) {
-                out = fake.to_vec()
-            } else {
-                drop(out.splice(at..at, fake.iter().copied()))
-            }
-        }
-    }
-    out
 }
 
 #[test]
@@ -170,7 +81,7 @@ fn no_mutated_proof_is_accepted() {
                 .encode()
         };
         for _ in 0..10 {
-            let (key, other) = (some_key(&mut rng, &keys), some_key(&mut rng, &keys));
+            let (key, other) = (rng.near_key(&keys), rng.near_key(&keys));
             let (bytes, foreign) = (prove(&key), prove(&other));
             for _ in 0..20 {
                 let mut mutant = mutate(&mut rng, &bytes, &foreign);
@@ -195,15 +106,10 @@ fn no_mutated_proof_is_accepted() {
             let mut root = world.trie.root();
             root.0[rng.below(32)] ^= 1 << rng.below(8);
             assert!(judge(&world, &root, &key, &bytes).is_err());
-            let kind = if world.kind == TrieKind::Account {
-                TrieKind::Storage
-            } else {
-                TrieKind::Account
-            };
             let proof = Proof::decode(&bytes).unwrap();
             let shows_leaf = entries.contains_key(&key) || format!("{proof:?}").contains("OtherLeaf");
             assert_eq!(
-                verify(kind, &world.trie.root(), &key, &proof).is_err(),
+                verify(other_kind(world.kind), &world.trie.root(), &key, &proof).is_err(),
                 shows_leaf
             );
         }

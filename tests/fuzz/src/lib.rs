@@ -76,6 +76,21 @@ pub const TARGETS: &[Target] = &[
         seeds: state::proof_seeds,
     },
     Target {
+        name: "prefix_proof",
+        run: state::prefix_proof,
+        seeds: state::prefix_proof_seeds,
+    },
+    Target {
+        name: "prefix_entries",
+        run: state::prefix_entries,
+        seeds: state::prefix_entries_seeds,
+    },
+    Target {
+        name: "multi_proof",
+        run: state::multi_proof,
+        seeds: state::multi_proof_seeds,
+    },
+    Target {
         name: "proof_file",
         run: state::proof_file,
         seeds: state::proof_file_seeds,

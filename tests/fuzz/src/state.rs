@@ -7,12 +7,17 @@ use vibecoin_light::{Fact, ProofFile};
 use vibecoin_primitives::{ChainParams, Hash};
 use vibecoin_tests_conformance as values;
 use vibecoin_trie::model::MemoryState;
-use vibecoin_trie::{Change, NodeRecord, Proof, Sequential, Trie, TrieKind, verify};
+use vibecoin_trie::{
+    Change, Claim, MULTI_PROOF_KEYS_MAX, MultiProof, Nibbles, NodeRecord, PrefixProof, Proof, Sequential,
+    Trie, TrieKind, verify, verify_many, verify_prefix,
+};
 
 type Seeds = Vec<(String, Vec<u8>)>;
 
 /// A trie with some keys, and the keys of the requested proofs: present and absent ones.
 struct Known {
+    trie: Trie,
+    state: MemoryState,
     root: Hash,
     keys: Vec<(Hash, Option<&'static [u8]>)>,
     proofs: Vec<Vec<u8>>,
@@ -69,6 +74,8 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
         .collect();
     Known {
         root: trie.root(),
+        trie,
+        state,
         keys,
         proofs,
         records,
@@ -104,6 +111,189 @@ pub fn proof_seeds() -> Seeds {
     let numbered = KNOWN.proofs.iter().zip(0u8..);
     numbered
         .map(|(proof, n)| (format!("key_{n}"), [&[n], proof.as_slice()].concat()))
+        .collect()
+}
+
+impl Known {
+    /// The prefix of `len` nibbles of a key, modulo what there is, and its entries.
+    fn prefix(&self, choice: u8, len: u8) -> (Nibbles, Vec<(Hash, &'static [u8])>) {
+        let (key, _) = self.keys[usize::from(choice) % self.keys.len()];
+        let prefix = Nibbles::of_key(&key, len % 65);
+        let mine = self.keys.iter().filter(|(key, _)| prefix.leads_to(key));
+        let mut entries: Vec<_> = mine.filter_map(|(key, value)| Some((*key, (*value)?))).collect();
+        entries.sort();
+        (prefix, entries)
+    }
+
+    fn prefix_proof(&self, prefix: &Nibbles) -> PrefixProof {
+        self.trie.prove_prefix(prefix, &self.state).expect("a proof")
+    }
+
+    /// The keys that `chosen` has a bit for, and their values; those with a bit in `falsified` have another one.
+    fn claims(&self, chosen: u16, falsified: u16) -> Vec<Claim<'static>> {
+        let numbered = (0..).zip(&self.keys).filter(|(n, _)| chosen >> n & 1 == 1);
+        let mut claims: Vec<Claim<'static>> = numbered
+            .map(|(n, (key, value))| match value {
+                value if falsified >> n & 1 == 0 => (*key, *value),
+                Some(_) => (*key, None),
+                None => (*key, Some(&b"deep"[..])),
+            })
+            .collect();
+        claims.sort();
+        claims
+    }
+}
+
+/// A prefix proof: the first two bytes choose a key and the length of the prefix, the rest is the proof.
+pub fn prefix_proof(bytes: &[u8]) {
+    let Some((&[choice, len], bytes)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let Ok(proof) = PrefixProof::decode(bytes) else {
+        return;
+    };
+    assert_eq!(proof.encode(), bytes, "two forms of one proof");
+    let (prefix, entries) = KNOWN.prefix(choice, len);
+    let accepts = |kind, root: &Hash, entries: &[(Hash, &'static [u8])]| {
+        verify_prefix(kind, root, &prefix, &proof, entries.iter().copied()).is_ok()
+    };
+    if accepts(TrieKind::Account, &KNOWN.root, &entries) {
+        assert_eq!(proof, KNOWN.prefix_proof(&prefix), "two proofs of one prefix");
+    }
+    for omitted in 0..entries.len() {
+        let mut fewer = entries.clone();
+        fewer.remove(omitted);
+        assert!(
+            !accepts(TrieKind::Account, &KNOWN.root, &fewer),
+            "an omitted entry"
+        );
+    }
+    let more = [&entries[..], &[(Hash([0xff; 32]), &b"more"[..])]].concat();
+    assert!(!accepts(TrieKind::Account, &KNOWN.root, &more), "an added entry");
+    // Only leaves have a kind.
+    assert!(
+        entries.is_empty() || !accepts(TrieKind::Storage, &KNOWN.root, &entries),
+        "entries of another kind of trie"
+    );
+    assert!(
+        !accepts(TrieKind::Account, &values::hash(0), &entries),
+        "a proof of another root"
+    );
+}
+
+/// Seeds of [`prefix_proof`].
+pub fn prefix_proof_seeds() -> Seeds {
+    [(0, 0), (0, 20), (0, 64), (3, 2), (5, 64), (6, 20), (8, 1)]
+        .into_iter()
+        .map(|(choice, len)| {
+            let (prefix, _) = KNOWN.prefix(choice, len);
+            let proof = KNOWN.prefix_proof(&prefix).encode();
+            (
+                format!("key_{choice}_{len}"),
+                [&[choice, len], proof.as_slice()].concat(),
+            )
+        })
+        .collect()
+}
+
+/// Entries below a prefix, against its proof: two bytes for the prefix as in [`prefix_proof`], then the entries. An
+/// entry is a byte for a known key, or 255 and a key, and a byte for the length of the value, and the value.
+pub fn prefix_entries(bytes: &[u8]) {
+    let Some((&[choice, len], mut bytes)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let mut claimed: Vec<(Hash, &[u8])> = Vec::new();
+    while let Some((&choice, rest)) = bytes.split_first() {
+        let (key, rest) = match rest.split_first_chunk() {
+            Some((key, rest)) if choice == 255 => (Hash(*key), rest),
+            _ => (KNOWN.keys[usize::from(choice) % KNOWN.keys.len()].0, rest),
+        };
+        let Some((&len, rest)) = rest.split_first() else {
+            break;
+        };
+        let (value, rest) = rest.split_at(usize::from(len).min(rest.len()));
+        claimed.push((key, value));
+        bytes = rest;
+    }
+    let (prefix, entries) = KNOWN.prefix(choice, len);
+    let proof = KNOWN.prefix_proof(&prefix);
+    let verdict = verify_prefix(
+        TrieKind::Account,
+        &KNOWN.root,
+        &prefix,
+        &proof,
+        claimed.iter().copied(),
+    );
+    assert_eq!(
+        verdict.is_ok(),
+        claimed == entries,
+        "entries of {prefix}: {verdict:?}"
+    );
+}
+
+/// Seeds of [`prefix_entries`].
+pub fn prefix_entries_seeds() -> Seeds {
+    [(0, 0), (0, 20), (0, 64), (3, 2), (5, 64)]
+        .into_iter()
+        .map(|(choice, len)| {
+            let mut bytes = vec![choice, len];
+            for (key, value) in KNOWN.prefix(choice, len).1 {
+                match (0u8..).zip(&KNOWN.keys).find(|(_, known)| known.0 == key) {
+                    Some((n, _)) if n % 2 == 0 => bytes.push(n),
+                    _ => bytes.extend([&[255], &key.0[..]].concat()),
+                }
+                bytes.push(u8::try_from(value.len()).expect("a short value"));
+                bytes.extend_from_slice(value);
+            }
+            (format!("entries_{choice}_{len}"), bytes)
+        })
+        .collect()
+}
+
+/// A proof of many keys: two bytes choose keys, two more those with a false value, the rest is the proof.
+pub fn multi_proof(bytes: &[u8]) {
+    let Some((&[a, b, c, d], bytes)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let Ok(proof) = MultiProof::decode(bytes) else {
+        return;
+    };
+    assert_eq!(proof.encode(), bytes, "two forms of one proof");
+    assert_eq!(proof.encoded_len(), bytes.len());
+    let (chosen, falsified) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+    let (truth, claims) = (KNOWN.claims(chosen, 0), KNOWN.claims(chosen, falsified));
+    if verify_many(TrieKind::Account, &KNOWN.root, &proof, &claims).is_ok() {
+        assert_eq!(claims, truth, "a proof of what is not so");
+        let honest = KNOWN.trie.prove_many(&truth, &KNOWN.state).expect("a proof");
+        assert_eq!(proof, honest, "two proofs of one list of keys");
+    }
+    // Only leaves have a kind.
+    assert!(
+        claims.iter().all(|(_, value)| value.is_none())
+            || verify_many(TrieKind::Storage, &KNOWN.root, &proof, &claims).is_err(),
+        "a leaf of another kind of trie"
+    );
+    assert!(
+        verify_many(TrieKind::Account, &values::hash(0), &proof, &claims).is_err(),
+        "a proof of another root"
+    );
+    // No shape that decodes makes the walk fail in another way than with an error.
+    let many: Vec<Claim<'_>> = (0..MULTI_PROOF_KEYS_MAX)
+        .filter_map(|n| Some((Hash([u8::try_from(n).ok()?; 32]), None)))
+        .collect();
+    let _ = verify_many(TrieKind::Account, &KNOWN.root, &proof, &many);
+}
+
+/// Seeds of [`multi_proof`].
+pub fn multi_proof_seeds() -> Seeds {
+    [0x001, 0x003, 0x01f, 0x1e0, 0x1ff, 0x0a4]
+        .into_iter()
+        .map(|chosen: u16| {
+            let proof = KNOWN.trie.prove_many(&KNOWN.claims(chosen, 0), &KNOWN.state);
+            let proof = proof.expect("a proof").encode();
+            let bytes = [&chosen.to_le_bytes()[..], &[0, 0], proof.as_slice()].concat();
+            (format!("keys_{chosen:03x}"), bytes)
+        })
         .collect()
 }
 

@@ -82,6 +82,8 @@ fn the_main_seeds_are_accepted_by_what_they_are_for() {
     assert!(decode::<Transaction>(&seeds("transaction")[0].1).is_ok());
     assert!(decode::<Block>(&seeds("block")[0].1).is_ok());
     assert!(vibecoin_trie::Proof::decode(&seeds("proof")[0].1[1..]).is_ok());
+    assert!(vibecoin_trie::PrefixProof::decode(&seeds("prefix_proof")[0].1[2..]).is_ok());
+    assert!(vibecoin_trie::MultiProof::decode(&seeds("multi_proof")[0].1[4..]).is_ok());
     for (name, text) in seeds("genesis") {
         let text = String::from_utf8(text).unwrap();
         assert!(!text.is_empty(), "{name}");

@@ -65,6 +65,18 @@ impl Rng {
         Hash(bytes.try_into().unwrap())
     }
 
+    /// A key that exists, or one near it, or any.
+    pub fn near_key(&mut self, keys: &[Hash]) -> Hash {
+        if keys.is_empty() || self.chance(10) {
+            return self.uniform_key();
+        }
+        let mut key = *self.pick(keys);
+        if self.chance(50) {
+            key.0[self.below(32)] ^= 1 << self.below(8);
+        }
+        key
+    }
+
     pub fn value(&mut self) -> Vec<u8> {
         let len = if self.chance(5) { 300 } else { self.below(60) };
         (0..len).map(|_| self.next() as u8).collect()
@@ -198,5 +210,98 @@ impl Parallel for Threads {
                 scope.spawn(job);
             }
         });
+    }
+}
+
+/// A trie of up to 200 entries, of either kind, with hashed or clustered keys.
+pub fn random_world(rng: &mut Rng) -> World {
+    let clustered = rng.chance(70);
+    let count = *rng.pick(&[0, 1, 2, 5, 40, 200]);
+    let mut world = World::new(*rng.pick(&[TrieKind::Account, TrieKind::Storage]));
+    let entries = (0..count)
+        .map(|_| {
+            (
+                if clustered {
+                    rng.clustered_key()
+                } else {
+                    rng.uniform_key()
+                },
+                Some(rng.value()),
+            )
+        })
+        .collect();
+    world.apply(&entries);
+    world
+}
+
+/// Changes bytes in one of many ways; the result may happen to be the original.
+pub fn mutate(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    let at = rng.below(out.len());
+    match rng.below(12) {
+        0 | 1 => out[at] ^= 1 << rng.below(8),
+        2 => out[at] = rng.next() as u8,
+        3 => out.truncate(at),
+        4 => out.push(rng.next() as u8),
+        5 => out.insert(at, rng.next() as u8),
+        6 => drop(out.remove(at)),
+        7 => {
+            let to = rng.below(out.len());
+            out.swap(at, to);
+        }
+        8 if out.len() > 66 => {
+            // Two neighbouring hashes are swapped.
+            let from = 1 + rng.below(out.len() - 65);
+            let (left, right) = out[from..from + 64].split_at_mut(32);
+            left.swap_with_slice(right);
+        }
+        9 => {
+            // A stretch, such as a whole step, is dropped or repeated.
+            let to = at + rng.below((out.len() - at).min(130)) + 1;
+            let stretch = out[at..to].to_vec();
+            if rng.chance(50) {
+                drop(out.drain(at..to))
+            } else {
+                drop(out.splice(at..at, stretch))
+            }
+        }
+        10 => {
+            // The end of another proof, or its beginning.
+            let to = rng.below(other.len() + 1);
+            out.truncate(at);
+            out.extend_from_slice(&other[to..]);
+        }
+        _ => {
+            let fakes: [&[u8]; 14] = [
+                &[],
+                &[0x80],
+                &[0x81],
+                &[0x41, 0x80],
+                &[0x01],
+                &[0x0f; 129],
+                &[0x83, 1, 0x10],
+                &[0x41; 64],
+                &[0x84],
+                &[0x85],
+                &[0x87, 1, 0x10],
+                &[0x88, 1, 0, 0],
+                &[0x88, 3, 0, 0, 0x80],
+                &[0x88, 0xff, 0xff, 0],
+            ];
+            let fake = *rng.pick(&fakes);
+            if rng.chance(50) {
+                out = fake.to_vec()
+            } else {
+                drop(out.splice(at..at, fake.iter().copied()))
+            }
+        }
+    }
+    out
+}
+
+pub fn other_kind(kind: TrieKind) -> TrieKind {
+    match kind {
+        TrieKind::Account => TrieKind::Storage,
+        TrieKind::Storage => TrieKind::Account,
     }
 }

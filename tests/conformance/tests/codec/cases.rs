@@ -9,7 +9,7 @@ use vibecoin_primitives::{
 use vibecoin_replica::Message;
 use vibecoin_tests_conformance as values;
 use vibecoin_trie::model::MemoryState;
-use vibecoin_trie::{Change, NodeRecord, Proof, Sequential, Trie};
+use vibecoin_trie::{Change, Claim, MultiProof, Nibbles, NodeRecord, PrefixProof, Proof, Sequential, Trie};
 use wincode::SchemaReadOwned;
 use wincode::config::DefaultConfig;
 
@@ -224,6 +224,64 @@ fn trie() -> Vec<Case> {
         proof("other leaf", other_leaf, None, true),
         proof("diverging extension", diverging, None, false),
     ];
+    let prefix_proof = |name: &str, key, len, open_ended| Case {
+        name: format!("prefix proof: {name}"),
+        bytes: trie
+            .prove_prefix(&Nibbles::of_key(&key, len), &state)
+            .unwrap()
+            .encode(),
+        redo: |bytes| {
+            PrefixProof::decode(bytes)
+                .map(|proof| proof.encode())
+                .map_err(|error| error.to_string())
+        },
+        limit: vibecoin_trie::PREFIX_PROOF_BYTES_MAX,
+        oracle: None,
+        open_ended,
+    };
+    cases.extend([
+        prefix_proof("whole trie", deep, 0, false),
+        prefix_proof("entries behind an extension", deep, 40, false),
+        prefix_proof("one entry below branches", deep, 64, false),
+        prefix_proof("empty slot", values::hash(0xf0), 1, false),
+        prefix_proof("other leaf", other_leaf, 64, true),
+        prefix_proof("diverging extension", diverging, 20, false),
+    ]);
+    let multi_proof = |name: &str, claims: &[Claim<'_>]| Case {
+        name: format!("multi-key proof: {name}"),
+        bytes: trie.prove_many(claims, &state).unwrap().encode(),
+        redo: |bytes| {
+            MultiProof::decode(bytes)
+                .map(|proof| proof.encode())
+                .map_err(|error| error.to_string())
+        },
+        limit: vibecoin_trie::MULTI_PROOF_BYTES_MAX,
+        oracle: None,
+        open_ended: false,
+    };
+    cases.extend([
+        multi_proof("one value", &[(deep, Some(texts[0]))]),
+        multi_proof(
+            "every value",
+            &[
+                (deep, Some(texts[0])),
+                (twin, Some(texts[1])),
+                (far, Some(texts[2])),
+            ],
+        ),
+        multi_proof(
+            "diverging extension, other leaf",
+            &[(diverging, None), (other_leaf, None)],
+        ),
+        multi_proof(
+            "present and absent at one slot",
+            &[
+                (deep, Some(texts[0])),
+                (diverging, None),
+                (values::hash(0xf0), None),
+            ],
+        ),
+    ]);
     let mut records: Vec<_> = writes
         .writes
         .iter()
