@@ -85,6 +85,14 @@ pub enum StorageError {
         /// Description of the mismatch.
         detail: String,
     },
+    /// The height is below those that this database keeps. It began at a snapshot, or dropped old blocks.
+    #[error("height {height} is pruned, the earliest is {earliest}")]
+    Pruned {
+        /// The requested height.
+        height: Height,
+        /// The lowest height for which this kind of record is kept.
+        earliest: Height,
+    },
     /// The caller requested an impossible operation.
     #[error("{0}")]
     Refused(String),
@@ -102,7 +110,7 @@ impl StorageError {
             Self::GenesisMismatch { .. } => FaultClass::GenesisMismatch,
             Self::Locked { .. } => FaultClass::Locked,
             Self::NotCreated { .. } => FaultClass::NotCreated,
-            Self::NotNext { .. } | Self::Refused(_) => FaultClass::Safety,
+            Self::NotNext { .. } | Self::Pruned { .. } | Self::Refused(_) => FaultClass::Safety,
         }
     }
 

@@ -10,6 +10,8 @@
 //! - [`Store`] is the chain: open or create, commit, read, rewind, close.
 //! - [`Reader`] reads blocks, transactions and diffs of the live database or of a snapshot.
 //! - [`StateView`] is one state: the input of execution, and the source of proofs.
+//! - [`SnapshotSource`] is one state of a running store as rows in key order, and [`Store::restore`] creates a chain that
+//!   begins at such a state instead of genesis.
 //! - [`check`] re-derives all stored data and reports the first fault; [`start`] is the quick form that every
 //!   start runs.
 //! - [`files`] are the consensus log, the double-sign guard and the head witness: outside the database, each
@@ -31,11 +33,13 @@ pub mod start;
 mod error;
 mod planted;
 mod reader;
+mod snapshot;
 mod state;
 mod store;
 
 pub use error::StorageError;
 pub use reader::{PohPosition, Reader, StoredTransaction};
 pub use schema::{GenesisRecord, Head, Place};
+pub use snapshot::{KeyedAccount, KeyedSlot, SnapshotSource, StateRows};
 pub use state::{AccountProof, SlotProof, StateView};
-pub use store::{GenesisState, Store, StoreConfig, StoreStats};
+pub use store::{GenesisState, RestoreError, RestorePoint, Restored, Store, StoreConfig, StoreStats};

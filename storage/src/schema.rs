@@ -9,6 +9,8 @@
 //!          "creating"                                     empty; first row of a creation, gone with its end
 //!          "genesis"                                      GenesisRecord
 //!          "head"                                         Head
+//!          "base"                                         Head: block of the snapshot that the chain begins with
+//!                                                         here; absent where it begins with genesis
 //!          "rewind"                                       Height a rewind in progress goes to
 //! headers  00 ‖ height u64 BE                             Header
 //!          01 ‖ height u64 BE                             CommitCertificate (none at height 0)
@@ -25,6 +27,9 @@
 //!
 //! A block is written in one synced batch of [`COMMIT_KEYS`] keys whatever it contains. Family `state` is
 //! written only by ingests that carry key `00`, so its rows always belong to the height in that key.
+//!
+//! Of the base, the block of a snapshot, there are the header, the certificate and the hash, but neither body, receipts
+//! nor diff; of the blocks below it there is nothing.
 
 use crate::StorageError;
 use vibecoin_primitives::{
@@ -36,7 +41,8 @@ use wincode::{SchemaRead, SchemaWrite};
 
 /// The schema that this program reads and writes.
 ///
-/// Since 2 the record of a trie node has the keys of its leaves, and a trie of one entry has a record.
+/// Since 2 the record of a trie node has the keys of its leaves, and a trie of one entry has a record. The row [`BASE`]
+/// did not change it: a database without that row is read as before.
 pub const SCHEMA_VERSION: u32 = 2;
 
 /// Keys in the batch that commits a block: head, header, certificate, hash, body, receipts, diff.
@@ -53,6 +59,8 @@ pub const CREATING: &[u8] = b"creating";
 pub const GENESIS: &[u8] = b"genesis";
 /// Key of the head, in family `meta`.
 pub const HEAD: &[u8] = b"head";
+/// Key of the base, in family `meta`: the block of the snapshot that the chain begins with in this database.
+pub const BASE: &[u8] = b"base";
 /// Key of the intent to rewind, in family `meta`.
 pub const REWIND: &[u8] = b"rewind";
 /// Key of the materialised height, in family `state`.

@@ -9,7 +9,7 @@ use crate::{Head, StorageError, Store};
 use std::fmt;
 use vibecoin_primitives::{Address, Hash, Header, Height};
 
-/// Number of blocks below the head that a start checks.
+/// Number of blocks below the head that a start checks, as far as the database has them.
 pub const START_BLOCKS: u64 = 64;
 
 /// A fault found at the start.
@@ -210,8 +210,9 @@ pub fn check_start(
     witness: Option<Head>,
     signed: Option<Height>,
 ) -> Result<StartReport, StorageError> {
-    let head = store.head();
-    let checked_from = head.height.saturating_sub(START_BLOCKS.saturating_sub(1));
+    let (head, base) = (store.head(), store.base());
+    let lowest = head.height.saturating_sub(START_BLOCKS.saturating_sub(1));
+    let checked_from = lowest.max(base.height);
     let mut damage = Vec::new();
     if let Some(witness) = witness {
         damage.extend(compare(store, head, witness)?);
@@ -237,6 +238,10 @@ fn compare(store: &Store, head: Head, witness: Head) -> Result<Option<Damage>, S
     if witness.height > head.height {
         return Ok(Some(Damage::HeadBehindWitness { head, witness }));
     }
+    // The witness is of a database that this one replaced: the certificate of its base is the proof of what was final.
+    if witness.height < store.base().height {
+        return Ok(None);
+    }
     let Some(header) = store.reader().header(witness.height)? else {
         return Err(StorageError::missing(format!(
             "header of height {}",
@@ -248,8 +253,13 @@ fn compare(store: &Store, head: Head, witness: Head) -> Result<Option<Damage>, S
 }
 
 fn check_blocks(store: &Store, from: Height, head: Head) -> Result<(), Stop> {
+    let base = store
+        .reader()
+        .base()
+        .map_err(Stop::at(Record::Meta, head.height))?;
     let checker = BlockChecker::new(
         store.genesis(),
+        base,
         CheckOptions {
             poh: false,
             signatures: false,

@@ -86,6 +86,12 @@ fn a_range_is_in_order_half_open_and_goes_both_ways() {
                     expected,
                     "{from:?} to {to:?}"
                 );
+                let snapshot = kv.snapshot();
+                for reads in [&*kv as &dyn KvRead, &*snapshot] {
+                    let uncached = reads.range_uncached(Family::State, from, to);
+                    let uncached: Vec<_> = uncached.map(|row| row.unwrap().0).collect();
+                    assert_eq!(uncached, expected, "{from:?} to {to:?}, past the cache");
+                }
                 let backward: Vec<_> = expected.into_iter().rev().collect();
                 assert_eq!(
                     keys(&*kv, from, to, Direction::Backward),

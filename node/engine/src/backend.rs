@@ -75,7 +75,10 @@ fn internal(error: impl ToString) -> BackendError {
 }
 
 fn from_store(error: StorageError) -> BackendError {
-    internal(error)
+    match error {
+        StorageError::Pruned { height, earliest } => BackendError::Pruned { height, earliest },
+        error => internal(error),
+    }
 }
 
 impl NodeBackend {
@@ -129,7 +132,7 @@ impl Backend for NodeBackend {
     }
 
     fn earliest(&self) -> Height {
-        Height(0)
+        self.store.earliest()
     }
 
     fn header(&self, height: Height) -> Result<Option<(Header, Hash)>, BackendError> {

@@ -275,20 +275,29 @@ pub fn inspect(paths: &Paths, store: &Store, signs: bool) -> Result<Inspected, N
 pub fn head(store: &Store) -> Result<(Head<StateView>, RpcHead), NodeError> {
     let head = head_of(store)?;
     let newest = store.head();
-    let body = store
-        .reader()
-        .body(newest.height)
-        .map_err(storage("read the head"))?
-        .ok_or_else(|| NodeError::Damaged {
-            detail: format!("the body of the head block {} is missing", newest.height),
-            remedy: "run `vibecoin db check`".to_owned(),
-        })?;
     let rpc = RpcHead {
         header: head.parent.header.clone(),
         hash: newest.hash,
-        transactions: u32::try_from(body.transaction_count()).unwrap_or(u32::MAX),
+        transactions: transactions_of(store, newest.height)?,
     };
     Ok((head, rpc))
+}
+
+/// Number of transactions in the head block. Of the block of a snapshot there is no body, so it counts as empty until
+/// the next block is committed.
+fn transactions_of(store: &Store, height: Height) -> Result<u32, NodeError> {
+    if height < store.earliest() {
+        return Ok(0);
+    }
+    let body = store
+        .reader()
+        .body(height)
+        .map_err(storage("read the head"))?
+        .ok_or_else(|| NodeError::Damaged {
+            detail: format!("the body of the head block {height} is missing"),
+            remedy: "run `vibecoin db check`".to_owned(),
+        })?;
+    Ok(u32::try_from(body.transaction_count()).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

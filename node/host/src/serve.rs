@@ -50,11 +50,15 @@ pub fn blocks(
 }
 
 /// Reads a block with its certificate; `None` when it is not stored, or is genesis, which has no certificate: every
-/// node derives that block locally.
+/// node derives that block locally. A store that began at a snapshot has no block up to that height, and to be asked for
+/// one is not a fault.
 ///
 /// # Errors
 /// [`StorageError`] of the reads.
 pub fn certified_block(store: &Store, height: Height) -> Result<Option<CertifiedBlock>, StorageError> {
+    if height < store.earliest() {
+        return Ok(None);
+    }
     let blocks = store.reader();
     let Some(header) = blocks.header(height)? else {
         return Ok(None);

@@ -26,7 +26,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Watch of the newest height. A height is announced after everything of its block can be read.
     fn head_watch(&self) -> watch::Receiver<Height>;
 
-    /// The oldest height whose body and receipts are kept.
+    /// The oldest height whose body and receipts are kept: genesis, or the block above the snapshot that the node began
+    /// with. That is one above the head until the first block is committed on top of the snapshot.
     fn earliest(&self) -> Height;
 
     /// The header at `height` with its hash; `None` above the head.

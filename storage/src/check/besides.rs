@@ -5,23 +5,33 @@
 use super::{Fault, Record, Stop};
 use crate::kv::{Direction, Family, KvRead};
 use crate::reader::Reader;
-use crate::schema::{self, HeightRecord, MATERIALISED};
+use crate::schema::{self, Head, HeightRecord, MATERIALISED};
 use vibecoin_primitives::{Header, Height};
 
 /// Keys that family `meta` may have.
-const META_KEYS: [&[u8]; 4] = [schema::SCHEMA, schema::GENESIS, schema::HEAD, schema::REWIND];
+const META_KEYS: [&[u8]; 5] = [
+    schema::SCHEMA,
+    schema::GENESIS,
+    schema::HEAD,
+    schema::BASE,
+    schema::REWIND,
+];
 
-/// Checks all families for keys that a chain with its head at `head` does not have. The rows of a known
-/// prefix of family `state` are counted where they are checked.
-pub(super) fn check(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
+/// Checks all families for keys that a chain from genesis, or from `base`, to `head` does not have. The rows of a
+/// known prefix of family `state` are counted where they are checked.
+pub(super) fn check(kv: &dyn KvRead, base: Option<Head>, head: Height) -> Result<(), Stop> {
+    let lowest = base.map_or(0, |base| base.height.0);
+    // Genesis has a body and receipts, a base has not; neither has a diff.
+    let lowest_body = base.map_or(0, |base| base.height.0.saturating_add(1));
+    let lowest_diff = lowest.saturating_add(1);
     let is_block_row = |key: &[u8]| match key.split_last() {
-        Some((2, height)) => is_height(height, 1, head),
-        Some((0 | 1, height)) => is_height(height, 0, head),
+        Some((2, height)) => is_height(height, lowest_diff, head),
+        Some((0 | 1, height)) => is_height(height, lowest_body, head),
         _ => false,
     };
     let is_header_row = |key: &[u8]| match key.split_first() {
-        Some((&schema::HEADERS, height)) => is_height(height, 0, head),
-        Some((&schema::CERTIFICATES, height)) => is_height(height, 1, head),
+        Some((&schema::HEADERS, height)) => is_height(height, lowest, head),
+        Some((&schema::CERTIFICATES, height)) => is_height(height, lowest.max(1), head),
         Some((&schema::HASHES, hash)) => hash.len() == 32,
         _ => false,
     };
@@ -29,7 +39,7 @@ pub(super) fn check(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
     only(kv, Family::Headers, head, is_header_row)?;
     only(kv, Family::Blocks, head, is_block_row)?;
     state(kv, head)?;
-    hashes(kv, head)
+    hashes(kv, lowest, head)
 }
 
 fn is_height(bytes: &[u8], lowest: u64, head: Height) -> bool {
@@ -76,9 +86,9 @@ fn state(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
 }
 
 /// As many hashes as blocks, and so, as every block exists, no other hash.
-fn hashes(kv: &dyn KvRead, head: Height) -> Result<(), Stop> {
+fn hashes(kv: &dyn KvRead, lowest: u64, head: Height) -> Result<(), Stop> {
     let wrong = Stop::at(Record::BlockHash, head);
-    let (mut found, expected) = (0u64, head.0.saturating_add(1));
+    let (mut found, expected) = (0u64, head.0.saturating_sub(lowest).saturating_add(1));
     for row in kv.prefix(Family::Headers, &[schema::HASHES]) {
         row.map_err(&wrong)?;
         found = found.saturating_add(1);

@@ -3,7 +3,7 @@
 use super::{CheckOptions, Fault, Record, Stop};
 use crate::kv::{Family, KvRead};
 use crate::reader::Reader;
-use crate::schema::{self, BlockPart};
+use crate::schema::{self, BlockPart, Head};
 use crate::{GenesisRecord, StorageError};
 use vibecoin_poh::{Pace, SealedTick, seed, verify as verify_poh};
 use vibecoin_primitives::{
@@ -14,6 +14,8 @@ use vibecoin_primitives::{
 /// The constants that every block of a chain is checked against.
 pub(crate) struct BlockChecker<'a> {
     genesis: &'a GenesisRecord,
+    /// The block of the snapshot that the database began with.
+    base: Option<Head>,
     params_hash: Hash,
     validators_hash: Hash,
     options: CheckOptions,
@@ -56,8 +58,9 @@ fn present<T>(found: Result<Option<T>, StorageError>, record: Record, height: He
 }
 
 impl<'a> BlockChecker<'a> {
-    pub(crate) fn new(genesis: &'a GenesisRecord, options: CheckOptions) -> Self {
+    pub(crate) fn new(genesis: &'a GenesisRecord, base: Option<Head>, options: CheckOptions) -> Self {
         Self {
+            base,
             params_hash: genesis.params.hash(),
             validators_hash: genesis.validators.hash(),
             genesis,
@@ -65,7 +68,8 @@ impl<'a> BlockChecker<'a> {
         }
     }
 
-    /// Checks the block of `height`, whose parent is given unless it is the first one checked.
+    /// Checks the block of `height`, whose parent is given unless it is the first one checked. Of the base there are
+    /// only header, hash and certificate.
     pub(crate) fn check(
         &self,
         reader: Reader<'_, impl KvRead + ?Sized>,
@@ -80,6 +84,13 @@ impl<'a> BlockChecker<'a> {
         let indexed = present(found, Record::BlockHash, height)?;
         equal(Record::BlockHash, height, "height by hash", height, indexed)?;
         self.check_certificate(reader, height, &hash)?;
+        if let Some(base) = self.base
+            && base.height == height
+        {
+            equal(Record::Meta, height, "hash of the base", base.hash, hash)?;
+            let ids = Vec::new();
+            return Ok(CheckedBlock { header, hash, ids });
+        }
         let body = self.check_body(reader, &header, height)?;
         let ids = self.check_transactions(&body, height)?;
         check_receipts(reader, &header, height, &ids)?;

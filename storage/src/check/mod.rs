@@ -4,7 +4,8 @@
 //! certificate counted, every body, tick, transaction and receipt checked against its header, the state root
 //! computed from the flat rows, every trie record compared with the one derived from the rows, the indexes
 //! with the bodies, the balances with the supply, the diffs up to the materialised height undone one by one
-//! and those above it replayed. Data that the chain does not account for is a fault too.
+//! and those above it replayed. Data that the chain does not account for is a fault too. A database that began at a
+//! snapshot is checked from that block on: below it there is nothing, and its certificate is its proof.
 //!
 //! Reading order: `block` (one block), `besides` (superfluous rows), `state` (rows, trie, supply), and
 //! [`check`] here.
@@ -139,7 +140,7 @@ pub struct CheckReport {
     pub head: Option<Head>,
     /// Height of the flat state.
     pub materialised: Height,
-    /// Blocks checked, genesis included.
+    /// Blocks checked, genesis or the base included.
     pub blocks: u64,
     /// Transactions in them.
     pub transactions: u64,
@@ -214,18 +215,21 @@ fn run(
     let head = head.ok_or_else(|| Stop::Fault(Fault::new(Record::Meta, Height(0), "head is missing")))?;
     let base = read_base(kv, 0).map_err(&meta)?;
     (report.head, report.materialised) = (Some(head), base.at.height);
-    if base.at.height > head.height {
+    let begin = reader.base().map_err(&meta)?;
+    let lowest = begin.map_or(Height::ZERO, |begin| begin.height);
+    if base.at.height > head.height || base.at.height < lowest {
         let detail = format!(
-            "the state is at height {}, the head at {}",
+            "the state is at height {}, the blocks are from {lowest} to {}",
             base.at.height, head.height
         );
         return Err(Stop::Fault(Fault::new(Record::Meta, head.height, detail)));
     }
 
-    let checker = BlockChecker::new(&genesis, options);
+    let checker = BlockChecker::new(&genesis, begin, options);
+    let total = head.height.0.saturating_sub(lowest.0).saturating_add(1);
     let mut parent: Option<(Header, Hash)> = None;
     let (mut indexed, mut root) = (0u64, Hash::ZERO);
-    for height in 0..=head.height.0 {
+    for height in lowest.0..=head.height.0 {
         let height = Height(height);
         let block = checker.check(reader, height, parent.as_ref())?;
         if height <= base.at.height {
@@ -235,7 +239,7 @@ fn run(
         }
         report.blocks = report.blocks.saturating_add(1);
         report.transactions = report.transactions.saturating_add(block.ids.len() as u64);
-        progress(Progress::Blocks(report.blocks, head.height.0.saturating_add(1)));
+        progress(Progress::Blocks(report.blocks, total));
         parent = Some((block.header, block.hash));
     }
     if parent.is_none_or(|(_, hash)| hash != head.hash) {
@@ -245,7 +249,7 @@ fn run(
             "the head names another block",
         )));
     }
-    besides::check(&**kv, head.height)?;
+    besides::check(&**kv, begin, head.height)?;
     count_index(&**kv, base.at.height, indexed)?;
     if root != base.at.root {
         let detail = format!(
@@ -259,7 +263,7 @@ fn run(
     let at = base.at.height;
     let source = Arc::new(StateSource::new(Arc::clone(kv), base, &StoreConfig::default()));
     let mut view = StateView::of_base(&source, source.base.load_full());
-    for height in (1..=at.0).rev() {
+    for height in (lowest.0.saturating_add(1)..=at.0).rev() {
         progress(Progress::Undo(height));
         let lower = undo(reader, &view, Height(height));
         (view, _) = lower.map_err(Stop::at(Record::Diff, Height(height)))?;

@@ -173,6 +173,16 @@ pub trait KvRead: Send + Sync {
         direction: Direction,
     ) -> Box<dyn Iterator<Item = Row> + 'a>;
 
+    /// As [`KvRead::range`], ascending, for a scan of much of a family: it displaces no entry of the store's own cache.
+    fn range_uncached<'a>(
+        &'a self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Box<dyn Iterator<Item = Row> + 'a> {
+        self.range(family, from, to, Direction::Forward)
+    }
+
     /// The rows whose key starts with `prefix`, ascending.
     fn prefix<'a>(&'a self, family: Family, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a> {
         self.range(family, prefix, prefix_end(prefix).as_deref(), Direction::Forward)

@@ -21,6 +21,9 @@ const LEVEL_BYTES: u64 = 128 * 1024 * 1024;
 /// The folder, inside the database's, in which sorted files are written before they are ingested.
 const INGEST_FOLDER: &str = "ingest";
 
+/// Bytes that a scan of much of a family reads ahead.
+const READ_AHEAD_BYTES: usize = MIB;
+
 /// Rows below this count go through the log: a sorted file has a fixed cost of several milliseconds.
 const INGEST_ROWS_MIN: usize = 1_000;
 
@@ -226,6 +229,14 @@ fn read_fault(family: Family) -> impl Fn(rocksdb::Error) -> StorageError {
     move |error| StorageError::rocks(format!("family {}", family.name()), &error)
 }
 
+/// Options of a scan that reads much and nothing twice.
+fn uncached() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options.set_readahead_size(READ_AHEAD_BYTES);
+    options
+}
+
 fn scan<'a>(
     db: &'a DB,
     mut options: ReadOptions,
@@ -272,6 +283,15 @@ impl KvRead for RocksKv {
     ) -> Box<dyn Iterator<Item = Row> + 'a> {
         scan(&self.db, ReadOptions::default(), family, from, to, direction)
     }
+
+    fn range_uncached<'a>(
+        &'a self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Box<dyn Iterator<Item = Row> + 'a> {
+        scan(&self.db, uncached(), family, from, to, Direction::Forward)
+    }
 }
 
 impl KvRead for Frozen {
@@ -301,6 +321,17 @@ impl KvRead for Frozen {
         let mut options = ReadOptions::default();
         options.set_snapshot(self.borrow_dependent());
         scan(self.borrow_owner(), options, family, from, to, direction)
+    }
+
+    fn range_uncached<'a>(
+        &'a self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Box<dyn Iterator<Item = Row> + 'a> {
+        let mut options = uncached();
+        options.set_snapshot(self.borrow_dependent());
+        scan(self.borrow_owner(), options, family, from, to, Direction::Forward)
     }
 }
 

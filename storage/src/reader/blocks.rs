@@ -1,18 +1,19 @@
 //! Blocks by height and by hash, and the head of the chain.
 
-use super::{Reader, named, required};
+use super::{Kept, Reader, named, required};
 use crate::StorageError;
 use crate::kv::{Family, KvRead};
 use crate::schema::{self, BlockPart, Head, HeightRecord};
 use vibecoin_primitives::{Block, Body, CommitCertificate, Hash, Header, Height, Receipts};
 
 impl<R: KvRead + ?Sized> Reader<'_, R> {
-    /// The header of a height.
+    /// The header of a height; `None` above the head.
     ///
     /// # Errors
-    /// [`StorageError`] when the disk fails or the record is damaged; the same for all methods of a reader.
+    /// [`StorageError::Pruned`] below the heights that the database keeps, any other [`StorageError`] when the disk
+    /// fails or the record is damaged; the same for all methods of a reader.
     pub fn header(&self, height: Height) -> Result<Option<Header>, StorageError> {
-        self.of_height(Family::Headers, &schema::header_key(height), "header", height)
+        self.of_height(Kept::Header, &schema::header_key(height), "header", height)
     }
 
     /// The header of an existing height.
@@ -26,7 +27,7 @@ impl<R: KvRead + ?Sized> Reader<'_, R> {
     /// As [`Reader::header`].
     pub fn body(&self, height: Height) -> Result<Option<Body>, StorageError> {
         self.of_height(
-            Family::Blocks,
+            Kept::Body,
             &schema::block_key(height, BlockPart::Body),
             "body",
             height,
@@ -43,8 +44,9 @@ impl<R: KvRead + ?Sized> Reader<'_, R> {
     /// # Errors
     /// As [`Reader::header`].
     pub fn body_bytes(&self, height: Height) -> Result<Option<Vec<u8>>, StorageError> {
-        self.kv
-            .get(Family::Blocks, &schema::block_key(height, BlockPart::Body))
+        let key = schema::block_key(height, BlockPart::Body);
+        let found = self.kv.get(Family::Blocks, &key)?;
+        self.unless_pruned(found, Kept::Body, height)
     }
 
     /// Header and body of a height.
@@ -65,7 +67,7 @@ impl<R: KvRead + ?Sized> Reader<'_, R> {
     /// As [`Reader::header`].
     pub fn certificate(&self, height: Height) -> Result<Option<CommitCertificate>, StorageError> {
         self.of_height(
-            Family::Headers,
+            Kept::Header,
             &schema::certificate_key(height),
             "certificate",
             height,
@@ -78,7 +80,7 @@ impl<R: KvRead + ?Sized> Reader<'_, R> {
     /// As [`Reader::header`].
     pub fn receipts(&self, height: Height) -> Result<Option<Receipts>, StorageError> {
         self.of_height(
-            Family::Blocks,
+            Kept::Body,
             &schema::block_key(height, BlockPart::Receipts),
             "receipts",
             height,
@@ -91,7 +93,8 @@ impl<R: KvRead + ?Sized> Reader<'_, R> {
     /// As [`Reader::header`].
     pub fn receipt_count(&self, height: Height) -> Result<Option<u32>, StorageError> {
         let key = schema::block_key(height, BlockPart::Receipts);
-        let Some(bytes) = self.kv.get(Family::Blocks, &key)? else {
+        let found = self.kv.get(Family::Blocks, &key)?;
+        let Some(bytes) = self.unless_pruned(found, Kept::Body, height)? else {
             return Ok(None);
         };
         // A list begins with its length.

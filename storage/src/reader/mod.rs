@@ -1,16 +1,19 @@
 //! Typed reads of the stored chain, over the live database or a snapshot of it.
 //!
-//! A record that is asked for by a height or hash that the chain does not have is `None`; the `require_*` forms are
-//! for heights that it has, where a missing record is damage. Files by topic: `blocks`, `transactions`, `state`,
-//! `poh`.
+//! Three answers to a height: the record, `None` above the head, and [`StorageError::Pruned`] below the heights that
+//! the database keeps. A record that is asked for by a hash is `None` where the chain does not have it. The `require_*`
+//! forms are for heights that the database has, where a missing record is damage. Files by topic: `blocks`,
+//! `transactions`, `state`, `poh`, and `earliest` for the lowest height.
 //!
 //! Accounts and slots are not read here but through [`StateView`](crate::StateView), which combines several sources.
 
 mod blocks;
+mod earliest;
 mod poh;
 mod state;
 mod transactions;
 
+use earliest::Kept;
 pub use poh::PohPosition;
 pub use transactions::StoredTransaction;
 
@@ -51,10 +54,10 @@ impl<'a, R: KvRead + ?Sized> Reader<'a, R> {
         decode(&bytes).map(Some).map_err(StorageError::codec(what))
     }
 
-    /// [`Reader::record`] of the record `what` of a height.
+    /// [`Reader::record`] of the record `what` of a height, which is pruned below the heights of `kept`.
     fn of_height<T>(
         &self,
-        family: Family,
+        kept: Kept,
         key: &[u8],
         what: &str,
         height: Height,
@@ -62,7 +65,8 @@ impl<'a, R: KvRead + ?Sized> Reader<'a, R> {
     where
         T: Encoded + SchemaReadOwned<DefaultConfig, Dst = T>,
     {
-        self.record(family, key, &named(what, height))
+        let found = self.record(kept.family(), key, &named(what, height))?;
+        self.unless_pruned(found, kept, height)
     }
 }
 

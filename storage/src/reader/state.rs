@@ -1,6 +1,6 @@
 //! State roots and diffs by height, and the height of the materialised state.
 
-use super::{Reader, required};
+use super::{Kept, Reader, required};
 use crate::StorageError;
 use crate::kv::{Family, KvRead};
 use crate::schema::{self, BlockPart, MATERIALISED, Materialised};
@@ -21,14 +21,14 @@ impl<R: KvRead + ?Sized> Reader<'_, R> {
     /// As [`Reader::header`].
     pub fn diff(&self, height: Height) -> Result<Option<StateDiff>, StorageError> {
         self.of_height(
-            Family::Blocks,
+            Kept::Body,
             &schema::block_key(height, BlockPart::Diff),
             "diff",
             height,
         )
     }
 
-    /// The diff of an existing height above genesis.
+    /// The diff of an existing height above the base.
     pub(crate) fn require_diff(&self, height: Height) -> Result<StateDiff, StorageError> {
         required(self.diff(height)?, "diff", height)
     }

@@ -12,26 +12,43 @@ type MergedRow<'a> = (StateKey, Cow<'a, [u8]>);
 
 /// Existing rows from a key on, in key order. The overlay is newer: where both have a key its row is used, and a row
 /// that it removes is left out. The first error is the end.
-pub(super) struct MergedRows<'a> {
+pub(crate) struct MergedRows<'a> {
     overlay: &'a Overlay<StateKey, Row>,
     base: Box<dyn Iterator<Item = StoredRow> + 'a>,
+    /// The next entry of the overlay. A search through its runs finds it, so it is kept while rows of the base come
+    /// before it.
+    above: Option<(&'a StateKey, &'a Row)>,
     /// The next row of the base.
     below: Option<(StateKey, Vec<u8>)>,
-    /// Position in the overlay: the next key is here or above; above, if `exclusive`.
-    from: StateKey,
-    exclusive: bool,
 }
 
 impl StateView {
     /// The rows of the keys from `from` on; if `exclusive`, of those above it.
     pub(super) fn rows_from(&self, from: StateKey, exclusive: bool) -> Result<MergedRows<'_>, StorageError> {
         let snapshot = &self.layers.base.snapshot;
+        let base = snapshot.range(Family::State, &schema::flat_key(&from), None, Direction::Forward);
+        self.merged(base, from, exclusive)
+    }
+
+    /// The rows of the keys from `from` on, for a scan of much of the state.
+    pub(crate) fn scan_from(&self, from: StateKey) -> Result<MergedRows<'_>, StorageError> {
+        let snapshot = &self.layers.base.snapshot;
+        let base = snapshot.range_uncached(Family::State, &schema::flat_key(&from), None);
+        self.merged(base, from, false)
+    }
+
+    fn merged<'a>(
+        &'a self,
+        base: Box<dyn Iterator<Item = StoredRow> + 'a>,
+        from: StateKey,
+        exclusive: bool,
+    ) -> Result<MergedRows<'a>, StorageError> {
+        let overlay = &self.layers.rows;
         let mut rows = MergedRows {
-            overlay: &self.layers.rows,
-            base: snapshot.range(Family::State, &schema::flat_key(&from), None, Direction::Forward),
+            overlay,
+            base,
+            above: overlay.next(&from, exclusive),
             below: None,
-            from,
-            exclusive,
         };
         rows.below = rows.next_below()?;
         if exclusive && rows.below.as_ref().is_some_and(|(key, _)| *key == from) {
@@ -53,26 +70,26 @@ impl<'a> MergedRows<'a> {
     fn step(&mut self) -> Result<Option<MergedRow<'a>>, StorageError> {
         let overlay = self.overlay;
         loop {
-            let above = overlay.next(&self.from, self.exclusive);
-            let (key, row) = match (above, self.below.take()) {
-                (None, None) => return Ok(None),
-                (Some((key, row)), None) => (*key, row.as_deref().map(Cow::Borrowed)),
-                (Some((key, row)), Some(below)) if *key <= below.0 => {
-                    self.below = if *key == below.0 {
-                        self.next_below()?
-                    } else {
-                        Some(below)
-                    };
-                    (*key, row.as_deref().map(Cow::Borrowed))
-                }
-                (_, Some((key, row))) => {
-                    self.below = self.next_below()?;
-                    (key, Some(Cow::Owned(row)))
-                }
+            let is_above = match (self.above, &self.below) {
+                (Some((key, _)), Some((below, _))) => key <= below,
+                (above, _) => above.is_some(),
             };
-            (self.from, self.exclusive) = (key, true);
+            if !is_above {
+                let Some((key, row)) = self.below.take() else {
+                    return Ok(None);
+                };
+                self.below = self.next_below()?;
+                return Ok(Some((key, Cow::Owned(row))));
+            }
+            let Some((key, row)) = self.above else {
+                return Ok(None);
+            };
+            self.above = overlay.next(key, true);
+            if self.below.as_ref().is_some_and(|(below, _)| below == key) {
+                self.below = self.next_below()?;
+            }
             if let Some(row) = row {
-                return Ok(Some((key, row)));
+                return Ok(Some((*key, Cow::Borrowed(&**row))));
             }
         }
     }

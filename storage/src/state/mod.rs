@@ -24,6 +24,8 @@ mod view;
 mod cleared_tests;
 
 pub(crate) use cache::{Row, RowCache};
+pub(crate) use merge::MergedRows;
 pub(crate) use overlay::Overlay;
+pub(crate) use reader::state_key;
 pub use view::{AccountProof, SlotProof, StateView};
 pub(crate) use view::{Base, StateSource};

@@ -96,7 +96,8 @@ impl NodeReader for StateView {
     }
 }
 
-fn state_key(owner: &Hash, key: Hash) -> StateKey {
+/// The key of the row with the leaf `key` of the trie of `owner`.
+pub(crate) fn state_key(owner: &Hash, key: Hash) -> StateKey {
     if owner.is_zero() {
         StateKey::Account(key)
     } else {

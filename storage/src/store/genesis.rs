@@ -3,8 +3,9 @@
 //! Only that marker allows a later start to clear the database: without it, rows without a schema version are
 //! the remains of a damaged chain.
 
+use super::pieces::Pieces;
 use crate::StorageError;
-use crate::kv::{Batch, Direction, Family, IngestRow, KvStore};
+use crate::kv::{Batch, Direction, Family, KvStore};
 use crate::schema::{
     self, BlockPart, GenesisRecord, Head, HeightRecord, MATERIALISED, Materialised, SCHEMA_VERSION,
 };
@@ -36,9 +37,6 @@ pub struct GenesisState {
 /// Number of keys deleted at a time when an unfinished creation is cleared.
 const CLEAR_KEYS_MAX: usize = 10_000;
 
-/// Number of rows written at a time.
-const PIECE_ROWS_MAX: usize = 100_000;
-
 /// State of a database without a schema version.
 pub(super) enum CreationState {
     /// It is empty.
@@ -65,15 +63,33 @@ pub(super) fn creation_state(kv: &dyn KvStore) -> Result<CreationState, StorageE
     Ok(CreationState::Empty)
 }
 
+/// Begins a creation in an empty database, or in the remains of an interrupted one, which are cleared.
+///
+/// # Errors
+/// [`StorageError::Refused`] when there is a chain already, [`StorageError::Corrupt`] when there are rows not left by a
+/// creation; nothing is changed then. Else a fault of the database.
+pub(super) fn begin_creation(kv: &dyn KvStore) -> Result<(), StorageError> {
+    if kv.get(Family::Meta, schema::SCHEMA)?.is_some() {
+        return Err(StorageError::Refused(
+            "the database holds a chain already".to_owned(),
+        ));
+    }
+    match creation_state(kv)? {
+        CreationState::Empty => {}
+        CreationState::Interrupted => clear(kv)?,
+    }
+    mark_creation(kv)
+}
+
 /// Durably marks a creation in progress.
-pub(super) fn mark_creation(kv: &dyn KvStore) -> Result<(), StorageError> {
+fn mark_creation(kv: &dyn KvStore) -> Result<(), StorageError> {
     let mut batch = Batch::new();
     batch.put(Family::Meta, schema::CREATING, []);
     kv.write(&batch, true)
 }
 
 /// Removes the remains of an interrupted creation, the marker last.
-pub(super) fn clear(kv: &dyn KvStore) -> Result<(), StorageError> {
+fn clear(kv: &dyn KvStore) -> Result<(), StorageError> {
     // Backwards: family `meta`, which has the marker, is the first.
     for family in Family::ALL.into_iter().rev() {
         loop {
@@ -145,7 +161,7 @@ pub(super) fn write_genesis(kv: &dyn KvStore, genesis: &GenesisState) -> Result<
 
 /// Writes rows and trie nodes of all accounts and returns the state root.
 fn write_state(kv: &dyn KvStore, genesis: &GenesisState) -> Result<Hash, StorageError> {
-    let pieces = RefCell::new(Pieces { kv, rows: Vec::new() });
+    let pieces = RefCell::new(Pieces::new(kv));
     let mut slots: BTreeMap<Address, Vec<(Hash, SlotRow)>> = BTreeMap::new();
     for (owner, slot, value) in &genesis.slots {
         let row = SlotRow {
@@ -210,28 +226,4 @@ fn write_storage(
             .borrow_mut()
             .put(schema::node_key(&owner, &path), record.encode())
     })
-}
-
-/// Rows being written into the database. They need not become visible together: while the row `creating`
-/// exists, there is no chain yet.
-struct Pieces<'a> {
-    kv: &'a dyn KvStore,
-    rows: Vec<IngestRow>,
-}
-
-impl Pieces<'_> {
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StorageError> {
-        self.rows.push((key, Some(value)));
-        if self.rows.len() < PIECE_ROWS_MAX {
-            Ok(())
-        } else {
-            self.flush()
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), StorageError> {
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        self.kv.ingest(Family::State, &rows)
-    }
 }

@@ -1,18 +1,21 @@
 //! The stored chain: one value that the node opens, commits to, reads from and closes.
 //!
-//! Reading order: `genesis` and `open` (create, open), `replay` (the state in memory from the diffs), `commit` (the
-//! one batch), `materialise` (the deferred writes), `rewind` (return to an earlier height).
+//! Reading order: `genesis` and `open` (create, open), `restore` (create from a snapshot), `replay` (the state in memory
+//! from the diffs), `commit` (the one batch), `materialise` (the deferred writes), `rewind` (return to an earlier height).
 
 mod commit;
 mod genesis;
 mod materialise;
 mod open;
+mod pieces;
 mod replay;
+mod restore;
 mod rewind;
 
 pub use genesis::GenesisState;
 pub(crate) use open::read_genesis;
 pub(crate) use replay::{read_base, replay};
+pub use restore::{RestoreError, RestorePoint, Restored};
 pub(crate) use rewind::undo;
 
 use crate::StorageError;
@@ -78,6 +81,8 @@ pub struct Store {
 pub(crate) struct StoredChain {
     pub(crate) kv: Arc<dyn KvStore>,
     pub(crate) genesis: GenesisRecord,
+    /// The block of the snapshot that the database began with.
+    base: Option<Head>,
     config: StoreConfig,
     source: Arc<StateSource>,
     published: ArcSwap<Published>,
@@ -167,6 +172,25 @@ impl Store {
     #[must_use]
     pub fn head(&self) -> Head {
         self.chain.published.load().head
+    }
+
+    /// The first block of this database: genesis, or the block of the snapshot that it began with. Its header and its
+    /// certificate are kept, and those of every block above it. Constant while the store is open.
+    #[must_use]
+    pub fn base(&self) -> Head {
+        self.chain.base.unwrap_or(Head {
+            height: Height::ZERO,
+            hash: self.chain.genesis.hash,
+        })
+    }
+
+    /// The lowest height whose body and receipts are kept. One above the head where nothing has been committed since
+    /// the snapshot. Constant while the store is open.
+    #[must_use]
+    pub fn earliest(&self) -> Height {
+        self.chain
+            .base
+            .map_or(Height::ZERO, |base| base.height.saturating_add(1))
     }
 
     /// The state after the last committed block. Never waits.

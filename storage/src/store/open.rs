@@ -1,6 +1,6 @@
 //! Creation and opening of a chain.
 
-use super::genesis::{CreationState, GenesisState, clear, creation_state, mark_creation, write_genesis};
+use super::genesis::{CreationState, GenesisState, begin_creation, creation_state, write_genesis};
 use super::replay::{read_base, replay};
 use super::rewind::finish_rewind;
 use super::{Store, StoreConfig, StoredChain};
@@ -27,16 +27,7 @@ impl Store {
         genesis: &GenesisState,
         config: StoreConfig,
     ) -> Result<Self, StorageError> {
-        if kv.get(Family::Meta, schema::SCHEMA)?.is_some() {
-            return Err(StorageError::Refused(
-                "the database holds a chain already".to_owned(),
-            ));
-        }
-        match creation_state(&*kv)? {
-            CreationState::Empty => {}
-            CreationState::Interrupted => clear(&*kv)?,
-        }
-        mark_creation(&*kv)?;
+        begin_creation(&*kv)?;
         write_genesis(&*kv, genesis)?;
         Self::open(kv, Some(&genesis.header.hash()), config)
     }
@@ -52,6 +43,7 @@ impl Store {
         config: StoreConfig,
     ) -> Result<Self, StorageError> {
         let record = read_genesis(&kv, genesis)?;
+        let base = Reader::new(&*kv).base()?;
         let source = Arc::new(StateSource::new(Arc::clone(&kv), read_base(&kv, 0)?, &config));
         if let Some(target) = Reader::new(&*kv).rewind_target()? {
             finish_rewind(&source, &record.hash, target, &config)?;
@@ -60,6 +52,7 @@ impl Store {
         let chain = Arc::new(StoredChain {
             kv,
             genesis: record,
+            base,
             config,
             source,
             published: ArcSwap::from_pointee(published),

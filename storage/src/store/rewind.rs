@@ -30,9 +30,9 @@ impl Store {
     /// materialised state and the target's, each once.
     ///
     /// # Errors
-    /// [`StorageError::Refused`] when the chain is not that high, [`StorageError::Corrupt`] or
-    /// [`StorageError::Missing`] when a record on the way is damaged: nothing has changed then. An error
-    /// while writing ends this store.
+    /// [`StorageError::Refused`] when the chain is not that high, [`StorageError::Pruned`] when the database begins
+    /// above it, [`StorageError::Corrupt`] or [`StorageError::Missing`] when a record on the way is damaged: nothing
+    /// has changed then. An error while writing ends this store.
     pub fn rewind_to(&self, target: Height) -> Result<StateView, StorageError> {
         let chain = &self.chain;
         let _no_step = chain.step.lock();
@@ -44,6 +44,13 @@ impl Store {
                 "cannot rewind to {target}: the head is at {}",
                 head.height
             )));
+        }
+        let earliest = self.base().height;
+        if target < earliest {
+            return Err(StorageError::Pruned {
+                height: target,
+                earliest,
+            });
         }
         verify(chain, head, target)?;
         let mut intent = Batch::new();
@@ -218,8 +225,9 @@ fn suspect(reader: Reader<'_>, height: Height, undone: &StateDiff) -> Option<Sta
         .iter()
         .map(|entry| (entry.key, &entry.new))
         .collect();
+    let base = reader.base_height().ok()?;
     let mut below = height.saturating_sub(1);
-    while below > Height(0) && !open.is_empty() {
+    while below > base && !open.is_empty() {
         for entry in reader.require_diff(below).ok()?.entries {
             if open.remove(&entry.key).is_some_and(|row| *row != entry.new) {
                 return Some(entry.key);
@@ -230,7 +238,8 @@ fn suspect(reader: Reader<'_>, height: Height, undone: &StateDiff) -> Option<Sta
     open.into_keys().next()
 }
 
-fn name(key: &StateKey) -> String {
+/// Names a row in messages.
+pub(super) fn name(key: &StateKey) -> String {
     match key {
         StateKey::Account(account) => format!("account {account}"),
         StateKey::Slot(owner, slot) => format!("slot {slot} of account {owner}"),

@@ -312,7 +312,10 @@ impl<B: Backend> Rpc<B> {
             }
             None => {
                 let to = self.existing(named.1.unwrap_or_else(|| BlockSelector::Latest.into()))?;
-                in_order(least, to)?;
+                // All blocks of a node that has none above its snapshot yet are an empty page.
+                if named.0.is_some() || named.1.is_some() {
+                    in_order(least, to)?;
+                }
                 (least, to)
             }
         };

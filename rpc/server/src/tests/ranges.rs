@@ -257,3 +257,30 @@ async fn a_page_of_headers_reads_no_bodies_and_counts_the_same() {
         assert_eq!(header["txCount"], listed.as_array().unwrap().len());
     }
 }
+
+#[tokio::test]
+async fn a_node_without_a_block_above_its_snapshot_has_no_blocks_and_says_from_where_on() {
+    let served = serve().await;
+    served.node.produce(3);
+    served.node.prune_below(vibecoin_primitives::Height(4));
+    for order in ["asc", "desc"] {
+        let page = served.call("chain_getBlocks", json!([{"order": order}])).await;
+        assert_eq!(page["result"]["items"], json!([]), "{order}: {page}");
+        assert!(page["result"]["nextCursor"].is_null(), "{order}: {page}");
+    }
+    let info = served.call("chain_getInfo", json!([])).await;
+    assert_eq!(info["result"]["earliest"], "4");
+    assert_eq!(info["result"]["head"]["height"], "3");
+    let stats = served.call("chain_getStats", json!([])).await;
+    assert_eq!(stats["result"]["txCount"], "0", "{stats}");
+    let latest = served.call("chain_getBlock", json!(["latest"])).await;
+    expect_error(&latest, 1103, "pruned");
+    assert_eq!(latest["error"]["data"]["earliest"], "4");
+    let earliest = served.call("chain_getHeader", json!(["earliest"])).await;
+    assert!(
+        earliest["error"].is_null() && earliest["result"].is_null(),
+        "{earliest}"
+    );
+    let range = served.call("chain_getBlocks", json!([{"to": 3}])).await;
+    expect_error(&range, -32602, "empty_range");
+}
