@@ -118,6 +118,14 @@ domains! {
     SignatureBatch = "vibecoin signature batch v1",
     /// One tick of a proposal as it is streamed.
     ProposalPart = "vibecoin proposal part v1",
+    /// The manifest of a snapshot, without the certificate beside it.
+    SnapshotManifest = "vibecoin snapshot manifest v1",
+    /// An uncompressed chunk of a snapshot.
+    SnapshotChunk = "vibecoin snapshot chunk v1",
+    /// The manifest of a difference between two states, without the certificate beside it.
+    DifferenceManifest = "vibecoin difference manifest v1",
+    /// An uncompressed chunk of a difference.
+    DifferenceChunk = "vibecoin difference chunk v1",
 }
 
 static KEYS: LazyLock<Vec<[u8; 32]>> = LazyLock::new(|| {

@@ -5,6 +5,7 @@
 //! `corpus/` on every change. An input that found a bug is added to `corpus/` and stays there.
 
 mod settings;
+mod snapshot;
 mod state;
 mod wire;
 
@@ -94,6 +95,21 @@ pub const TARGETS: &[Target] = &[
         name: "proof_file",
         run: state::proof_file,
         seeds: state::proof_file_seeds,
+    },
+    Target {
+        name: "snapshot_manifest",
+        run: snapshot::snapshot_manifest,
+        seeds: snapshot::snapshot_manifest_seeds,
+    },
+    Target {
+        name: "snapshot_chunk",
+        run: snapshot::snapshot_chunk,
+        seeds: snapshot::snapshot_chunk_seeds,
+    },
+    Target {
+        name: "difference",
+        run: snapshot::difference,
+        seeds: snapshot::difference_seeds,
     },
     Target {
         name: "trie_node",
