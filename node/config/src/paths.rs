@@ -15,6 +15,8 @@ const VALIDATOR_KEY_FILE: &str = "validator.key";
 const ENDPOINT_FILE: &str = "endpoint";
 /// The file in which the running node writes the address of the operator's listener.
 const ADMIN_ENDPOINT_FILE: &str = "admin.endpoint";
+/// The folder of snapshots in a home.
+const SNAPSHOTS_FOLDER: &str = "snapshots";
 /// The consensus log, in the folder of the consensus files.
 const LOG_FILE: &str = "log";
 /// The head witness, in the folder of the consensus files.
@@ -35,6 +37,8 @@ pub struct Paths {
     pub node_key: PathBuf,
     /// The folder of the database.
     pub db: PathBuf,
+    /// The folder of the snapshots that this node makes.
+    pub snapshots: PathBuf,
     /// The folder of the consensus log and the head witness.
     pub consensus: PathBuf,
     /// The consensus log.
@@ -83,6 +87,7 @@ impl Paths {
             validator_key: home.join(VALIDATOR_KEY_FILE),
             node_key: at(&config.p2p.key_file, &default.p2p.key_file),
             db: at(&config.storage.db_dir, &default.storage.db_dir),
+            snapshots: home.join(SNAPSHOTS_FOLDER),
             log: consensus.join(LOG_FILE),
             witness: consensus.join(WITNESS_FILE),
             consensus,

@@ -17,7 +17,7 @@ use vibecoin_primitives::{
 use vibecoin_rpc_backend::{
     Admitted, Backend, BackendError, Caller, ChainFacts, CommittedBlock, ConsensusStatus, Head, HealthCheck,
     HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read, Refusal,
-    StateProofs, TransactionStatus,
+    SnapshotMaker, StateProofs, TransactionStatus,
 };
 use vibecoin_storage::{StorageError, Store};
 
@@ -64,6 +64,8 @@ pub struct Handles {
     pub driver: Option<Sender<NodeEvent>>,
     /// The account that pays on a dev chain.
     pub faucet: Option<Faucet>,
+    /// The maker of snapshots.
+    pub snapshots: Option<Arc<dyn SnapshotMaker>>,
     /// Data found missing at the start.
     pub recovery: Recovery,
 }
@@ -251,6 +253,10 @@ impl Backend for NodeBackend {
 
     fn network(&self) -> Option<Arc<dyn PeersView>> {
         self.handles.network.clone()
+    }
+
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotMaker>> {
+        self.handles.snapshots.clone()
     }
 
     async fn faucet(&self, to: Address, amount: Amount) -> Result<Hash, Refusal> {

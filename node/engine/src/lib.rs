@@ -43,6 +43,7 @@ mod serve;
 mod settings;
 mod shared;
 mod signals;
+mod snapshots;
 mod start;
 mod submissions;
 mod sync_view;

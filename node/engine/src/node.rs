@@ -27,6 +27,7 @@ use crate::scrape::renderer;
 use crate::settings::{server_config, stop_timeout};
 use crate::shared::Shared;
 use crate::signals::Signals;
+use crate::snapshots::Snapshots;
 use crate::start::{Opened, RunningThreads, Wires};
 use crate::threads::{Threads, give_way};
 
@@ -113,6 +114,7 @@ pub struct Node {
     ended: oneshot::Receiver<Result<(), NodeError>>,
     clock: Clock,
     network: Option<NetworkGuard>,
+    snapshots: Arc<Snapshots>,
 }
 
 impl Node {
@@ -151,7 +153,9 @@ impl Node {
         let render = renderer(client.scrape(), &rpc_config.metrics, &facts.build);
         let (chain_id, genesis_hash) = (facts.chain_id.clone(), facts.genesis);
         let peers = client.network.clone();
-        let backend = Arc::new(client.backend(facts, home, &config)?);
+        let snapshots = Snapshots::new(store.clone(), shared.clone(), paths.snapshots.clone());
+        let snapshots = Arc::new(snapshots);
+        let backend = Arc::new(client.backend(facts, home, &config, snapshots.clone())?);
         let (server, listeners) = sockets.serve(&backend, rpc_config, render)?;
         let ready = Ready {
             rpc: server.endpoint(),
@@ -183,6 +187,7 @@ impl Node {
             ended,
             clock,
             network,
+            snapshots,
         })
     }
 
@@ -224,6 +229,7 @@ impl Node {
             ended,
             clock,
             network,
+            snapshots,
             ..
         } = self;
         let clean = async move {
@@ -234,6 +240,7 @@ impl Node {
                 if let Some(network) = network {
                     network.stop();
                 }
+                snapshots.join();
                 threads.join();
                 store.close()
             });

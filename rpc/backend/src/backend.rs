@@ -12,7 +12,7 @@ use vibecoin_primitives::{
 use crate::{
     Admitted, BackendError, Caller, ChainFacts, CommittedBlock, ConsensusStatus, Head, HealthCheck,
     HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount, PoolEntry, PoolStatus, Read, Refusal,
-    StateProofs, TransactionStatus,
+    SnapshotMaker, StateProofs, TransactionStatus,
 };
 
 /// The node, as the server sees it.
@@ -237,6 +237,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The network; `None` when this node runs without one.
     fn network(&self) -> Option<Arc<dyn PeersView>> {
+        None
+    }
+
+    /// The maker of snapshots; `None` when this node makes none.
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotMaker>> {
         None
     }
 

@@ -24,6 +24,7 @@ mod peers;
 mod pool;
 mod refusal;
 mod rounds;
+mod snapshots;
 mod state;
 mod transaction;
 
@@ -38,5 +39,6 @@ pub use peers::{Ban, NetworkFacts, Peer, PeersView};
 pub use pool::{PoolAccount, PoolEntry, PoolStatus};
 pub use refusal::Refusal;
 pub use rounds::{BodyVerdict, HeightRounds, RoundOutcome, RoundRecord, Tally, Voters, Wait};
+pub use snapshots::{SnapshotFacts, SnapshotJob, SnapshotMaker};
 pub use state::{AccountProof, Read, StateContext, StateProofs};
 pub use transaction::{Admitted, TransactionStatus};

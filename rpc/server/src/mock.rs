@@ -17,6 +17,7 @@ mod chain;
 mod gate;
 mod peers;
 mod produce;
+mod snapshots;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -37,7 +38,8 @@ use vibecoin_primitives::{
 use vibecoin_rpc_backend::{
     AccountProof, Admitted, Backend, BackendError, BuildFacts, Caller, ChainFacts, CommittedBlock,
     ConsensusStatus, Head, HealthCheck, HeightRounds, NodeStatus, PeersView, PohStatus, PoolAccount,
-    PoolEntry, PoolStatus, Read, Refusal, StateContext, StateProofs, SyncStatus, TransactionStatus,
+    PoolEntry, PoolStatus, Read, Refusal, SnapshotMaker, StateContext, StateProofs, SyncStatus,
+    TransactionStatus,
 };
 use vibecoin_trie::model::MemoryState;
 use vibecoin_trie::{Change, Sequential, Trie};
@@ -45,6 +47,7 @@ use vibecoin_trie::{Change, Sequential, Trie};
 use chain::{build, diff, execute, insert, leaves, receipt, seal_storage, slot_rows};
 pub use gate::Gate;
 pub use peers::MockPeers;
+pub use snapshots::MockSnapshots;
 
 type Accounts = BTreeMap<Address, Account>;
 type Slots = BTreeMap<Address, BTreeMap<Hash, Vec<u8>>>;
@@ -75,6 +78,7 @@ pub struct MockBackend {
     /// Keys of all validators; the node's is the first.
     keys: Vec<SecretKey>,
     network: Arc<MockPeers>,
+    snapshots: Arc<MockSnapshots>,
     inner: RwLock<Inner>,
     head: RwLock<Arc<Head>>,
     heads: watch::Sender<Height>,
@@ -190,6 +194,7 @@ impl MockBackend {
             facts,
             keys,
             network: Arc::default(),
+            snapshots: Arc::default(),
             inner: RwLock::default(),
             head: RwLock::new(nothing),
             heads,

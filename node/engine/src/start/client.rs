@@ -9,7 +9,7 @@ use vibecoin_host::Recovery;
 use vibecoin_network::Network;
 use vibecoin_primitives::PublicKey;
 use vibecoin_replica::Chain;
-use vibecoin_rpc_backend::{ChainFacts, PeersView};
+use vibecoin_rpc_backend::{ChainFacts, PeersView, SnapshotMaker};
 use vibecoin_storage::Store;
 
 use crate::backend::{Handles, NodeBackend};
@@ -58,6 +58,7 @@ impl Client {
         facts: ChainFacts,
         home: PathBuf,
         config: &Config,
+        snapshots: Arc<dyn SnapshotMaker>,
     ) -> Result<NodeBackend, NodeError> {
         let handles = Handles {
             network: self.network.map(|network| {
@@ -66,6 +67,7 @@ impl Client {
             }),
             driver: Some(self.inbox),
             faucet: Faucet::of(&self.chain.params).map_err(|error| NodeError::Key(error.to_string()))?,
+            snapshots: Some(snapshots),
             recovery: self.recovery,
         };
         Ok(NodeBackend::new(

@@ -1,10 +1,11 @@
-//! `net_*` on the admin listener: connections and bans. Callers present the token of the home.
+//! `net_*` on the admin listener: connections and bans; `snapshot_*`: making snapshots. Callers present the token of
+//! the home.
 
 use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
 use crate::scalars::U64;
-use crate::views::BanView;
+use crate::views::{BanView, SnapshotJobView};
 
 #[rpc(client, server, namespace = "net")]
 pub trait NetAdminApi {
@@ -42,4 +43,20 @@ pub trait NetAdminApi {
     /// Errors: 1203 (no network).
     #[method(name = "getBans", param_kind = map)]
     async fn get_bans(&self) -> Result<Vec<BanView>, ApiError>;
+}
+
+#[rpc(client, server, namespace = "snapshot")]
+pub trait SnapshotAdminApi {
+    /// Begins a snapshot of the newest block; `dir` is an absolute path, in which it gets its own folder. Without it:
+    /// `snapshots` in the node's home.
+    ///
+    /// Errors: 1203 (no snapshots), 1701 (one is being made, no block yet).
+    #[method(name = "create", param_kind = map)]
+    async fn create(&self, dir: Option<String>) -> Result<SnapshotJobView, ApiError>;
+
+    /// The newest job; null when the node has begun none since its start.
+    ///
+    /// Errors: 1203 (no snapshots).
+    #[method(name = "getJob", param_kind = map)]
+    async fn get_job(&self) -> Result<Option<SnapshotJobView>, ApiError>;
 }

@@ -25,7 +25,7 @@ mod subscription;
 mod tx;
 
 pub use account::{AccountApiClient, AccountApiServer};
-pub use admin::{NetAdminApiClient, NetAdminApiServer};
+pub use admin::{NetAdminApiClient, NetAdminApiServer, SnapshotAdminApiClient, SnapshotAdminApiServer};
 pub use chain::{ChainApiClient, ChainApiServer};
 pub use consensus::{ConsensusApiClient, ConsensusApiServer};
 pub use dev::{DevApiClient, DevApiServer};

@@ -382,4 +382,11 @@ pub const ADMIN_METHODS: &[Method] = &[
     method("net_getBans", &[], CHEAP, "who is refused"),
     method("net_removePeer", PEER, CHEAP, "drops a peer"),
     method("net_unbanPeer", PEER, CHEAP, "lets a peer in again"),
+    method(
+        "snapshot_create",
+        &[may("dir", Kind::Text(&[]))],
+        EXPENSIVE,
+        "begins a snapshot of the newest block",
+    ),
+    method("snapshot_getJob", &[], CHEAP, "how far the newest snapshot is"),
 ];

@@ -13,6 +13,7 @@ mod operation;
 mod poh;
 mod proof;
 mod rounds;
+mod snapshot;
 mod subscription;
 mod transaction;
 
@@ -39,6 +40,7 @@ pub use proof::{
     AccountProofView, AddressesArg, LightBlockView, ProofView, ProvenAccountView, ProvenSlotView, Verdict,
 };
 pub use rounds::{BlockPowerView, ObservedRoundView, RoundView, RoundsView, TallyView, TimeoutView};
+pub use snapshot::{SnapshotJobState, SnapshotJobView, SnapshotView};
 pub use subscription::{AccountChangeView, SubscriptionEvent, Topic, TopicParams, TransactionEventView};
 pub use transaction::{
     BatchEntry, DecodedTransaction, EncodedTransaction, FailureView, FeeEstimate, LocationView, ReceiptView,

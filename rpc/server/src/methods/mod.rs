@@ -14,6 +14,7 @@ mod poh;
 mod proof;
 mod rounds;
 mod rpc;
+mod snapshot;
 mod tx;
 
 use std::sync::Arc;
@@ -24,8 +25,8 @@ use vibecoin_primitives::{Address, AddressPrefix, Domain, Hash, Height};
 use vibecoin_rpc_api::limits::{MIN_HEIGHT_WAIT_MS, PAGE_DEFAULT, PAGE_MAX};
 use vibecoin_rpc_api::methods::{
     AccountApiServer, ChainApiServer, ConsensusApiServer, DevApiServer, MempoolApiServer, NetAdminApiServer,
-    NetApiServer, NodeApiServer, PohApiServer, ProofApiServer, RpcApiServer, SubscriptionApiServer,
-    TxApiServer,
+    NetApiServer, NodeApiServer, PohApiServer, ProofApiServer, RpcApiServer, SnapshotAdminApiServer,
+    SubscriptionApiServer, TxApiServer,
 };
 use vibecoin_rpc_api::registry;
 use vibecoin_rpc_api::views::{Context, Ctx};
@@ -62,6 +63,7 @@ impl<B> Clone for Rpc<B> {
 pub(crate) fn admin<B: Backend>(rpc: &Rpc<B>) -> Result<Methods, RegisterMethodError> {
     let mut methods = Methods::new();
     methods.merge(NetAdminApiServer::into_rpc(rpc.clone()))?;
+    methods.merge(SnapshotAdminApiServer::into_rpc(rpc.clone()))?;
     Ok(methods)
 }
 

@@ -280,6 +280,10 @@ impl Backend for MockBackend {
         Some(Arc::clone(&self.network) as Arc<dyn PeersView>)
     }
 
+    fn snapshots(&self) -> Option<Arc<dyn SnapshotMaker>> {
+        Some(Arc::clone(&self.snapshots) as Arc<dyn SnapshotMaker>)
+    }
+
     fn node_status(&self) -> NodeStatus {
         NodeStatus {
             moniker: "mock".to_owned(),

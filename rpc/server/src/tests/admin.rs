@@ -104,6 +104,43 @@ async fn the_operator_adds_removes_bans_and_lets_in_again() {
 }
 
 #[tokio::test]
+async fn the_operator_has_a_snapshot_made_one_at_a_time() {
+    let served = serve_admin().await;
+    assert_eq!(
+        call(&served, "snapshot_getJob", json!([])).await["result"],
+        Value::Null
+    );
+    let relative = call(&served, "snapshot_create", json!({"dir": "snapshots"})).await;
+    expect_error(&relative, 1701, "admin_refused");
+    let running = json!({"height": "7", "state": "running", "done": "1", "all": "4", "bytes": "100"});
+    let begun = call(&served, "snapshot_create", json!({"dir": "/disk"})).await;
+    assert_eq!(begun["result"], running);
+    let second = call(&served, "snapshot_create", json!([])).await;
+    expect_error(&second, 1701, "admin_refused");
+    assert_eq!(
+        call(&served, "snapshot_getJob", json!([])).await["result"],
+        running
+    );
+    let done = call(&served, "snapshot_getJob", json!([])).await["result"].clone();
+    assert_eq!(done["state"], "done");
+    let hash = |digit: &str| format!("0x{}", format!("0{digit}").repeat(32));
+    let expected = json!({
+        "id": hash("1"), "height": "7", "hash": hash("2"), "stateRoot": hash("3"),
+        "chunks": 2, "bytes": "100", "path": "/disk/7-01",
+    });
+    assert_eq!(done["snapshot"], expected);
+    let _begun = call(&served, "snapshot_create", json!({"dir": "/full"})).await;
+    let _running = call(&served, "snapshot_getJob", json!([])).await;
+    let failed = call(&served, "snapshot_getJob", json!([])).await["result"].clone();
+    assert_eq!(
+        (&failed["state"], &failed["error"]),
+        (&json!("failed"), &json!("disk full"))
+    );
+    let unknown = call(&served, "snapshot_create", json!({"folder": "/disk"})).await;
+    expect_error(&unknown, -32602, "unknown_parameter");
+}
+
+#[tokio::test]
 async fn without_the_token_nothing_is_done_and_the_status_says_so() {
     let served = serve_admin().await;
     let wrong = format!("authorization: Bearer {}\r\n", AdminToken::new([8; 32]).to_text());
