@@ -4,6 +4,7 @@ mod files;
 mod parts;
 mod sent;
 mod server;
+mod snapshots;
 
 use std::io;
 use std::path::Path;

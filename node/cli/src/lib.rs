@@ -48,6 +48,7 @@ mod secrets;
 mod sending;
 mod settings;
 mod signer;
+mod snapshots;
 mod taken;
 mod turn;
 mod untrusted;

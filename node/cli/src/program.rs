@@ -17,7 +17,7 @@ const NAME: &str = "vibecoin";
 /// Start of a command in the texts of messages.
 const WRITTEN: &str = "`vibecoin ";
 /// Commands that contact no node.
-const WITHOUT_NODE: [&str; 12] = [
+const WITHOUT_NODE: [&str; 13] = [
     "completions",
     "config",
     "db",
@@ -28,6 +28,7 @@ const WITHOUT_NODE: [&str; 12] = [
     "keys",
     "node",
     "proof",
+    "snapshot",
     "testnet",
     "version",
 ];

@@ -266,6 +266,7 @@ impl World {
             "the file to read is a folder" => on(empty, &["genesis", "validate", "/"]),
             "the file to read is not text" => on(empty, &["genesis", "validate", &path("not text")]),
             "a proof file proves nothing" => on(running, &["proof", "verify", &path("a file")]),
+            "what is to be a snapshot is none" => on(running, &["snapshot", "verify", &path("a file")]),
             "a node runs on the home" => on(running, &["db", "check"]),
             "the node's configuration is invalid" => on(empty, &["node", "--rpc.port", "many"]),
             "the node's configuration file does not exist" => {

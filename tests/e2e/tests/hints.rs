@@ -1345,3 +1345,99 @@ fn hints_that_lead_on() {
     let _healed = net.run("heal").ok();
     rows.end();
 }
+
+#[test]
+fn hints_about_snapshots() {
+    let rows = Rows::of("hints_about_snapshots");
+    let home = Home::new();
+    let path = |name: &str| text(&home.file(name)).to_owned();
+    let node = Node::dev(&home);
+    let _sent = home
+        .run(&["transfer", "dev1", "1", "--from", "dev0", "--wait", "final"])
+        .ok();
+    assert_eq!(node.stop(), 0);
+    let field = |json: &Value, name: &str| json[name].as_str().unwrap().to_owned();
+    let create = ["snapshot", "create"];
+    let made = home.run(&create).ok();
+    let (id, folder) = (field(&made, "id"), field(&made, "path"));
+
+    // A second one of the same block.
+    let exists = rows.hint(&home.run(&create));
+    let list = exists.follow("snapshot list", &[]);
+    let listed = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(listed.contains(&id[..18]), "{listed}");
+    let _deleted = exists.follow("snapshot delete", &[("ID", &id)]);
+    let made = home.run(&create).ok();
+    assert_eq!(field(&made, "id"), id);
+
+    // Something else, and ids of none and of several.
+    fs::write(home.file("file"), "no snapshot").unwrap();
+    let verify = |what: &str| home.run(&["snapshot", "verify", what]);
+    let none = rows.hint(&verify(&path("file")));
+    let archive = path("state.vbsnap");
+    let _packed = none.follow("snapshot pack", &[("ID", &id), ("FILE", &archive)]);
+    let _verified = verify(&archive).ok();
+    let unknown = rows.hint(&home.run(&["snapshot", "info", "123456"]));
+    let _listed = unknown.follow("snapshot list", &[]);
+    let dir = unknown.option("--dir");
+    let parent = text(Path::new(&folder).parent().unwrap()).to_owned();
+    let _info = home.run(&["snapshot", "info", &id, dir, &parent]).ok();
+    fs::copy(&archive, home.file("snapshots/copy.vbsnap")).unwrap();
+    let several = rows.hint(&home.run(&["snapshot", "info", &id]));
+    assert!(
+        several.0.contains("the name of the folder or archive"),
+        "{}",
+        several.0
+    );
+    let _info = home.run(&["snapshot", "info", "copy.vbsnap"]).ok();
+
+    // A damaged copy, and one of another chain.
+    let mut bytes = fs::read(&archive).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(home.file("damaged.vbsnap"), bytes).unwrap();
+    let damaged = rows.hint(&verify(&path("damaged.vbsnap")));
+    assert!(damaged.0.contains("copy the snapshot again"), "{}", damaged.0);
+    fs::copy(&archive, home.file("damaged.vbsnap")).unwrap();
+    let _verified = verify(&path("damaged.vbsnap")).ok();
+    let other = Home::devnet();
+    let foreign = rows.hint(&other.run(&["snapshot", "verify", &archive]));
+    let genesis = path("genesis.toml");
+    let _verified = other
+        .run(&[
+            "snapshot",
+            "verify",
+            &archive,
+            foreign.option("--genesis"),
+            &genesis,
+        ])
+        .ok();
+
+    // Homes that are not ready for one.
+    let new = Home::new();
+    let restore = ["snapshot", "restore", &archive, "--into", text(new.path())];
+    let init = rows.hint(&new.run(&restore));
+    let _made = init.follow("init --genesis", &[("FILE", &genesis), ("PATH", &archive)]);
+    let taken = rows.hint(&new.run(&restore));
+    assert!(taken.0.contains("move that folder away"), "{}", taken.0);
+    fs::rename(new.file("db"), new.file("old")).unwrap();
+    let _restored = new.run(&restore).ok();
+    let empty = Home::new();
+    let from = ["init", "--snapshot", &archive];
+    let which = rows.hint(&empty.run(&from));
+    let _made = empty
+        .run(&[&from[..], &[which.option("--genesis"), &genesis]].concat())
+        .ok();
+
+    // Sources that this version does not read.
+    let remote = ["init", "--genesis", &genesis, "--snapshot"];
+    let fetched = Home::new();
+    let tls = rows.hint(&fetched.run(&[&remote[..], &["https://127.0.0.1:1/state.vbsnap"]].concat()));
+    assert!(tls.0.contains("`curl -fo FILE URL`"), "{}", tls.0);
+    let silent = rows.hint(&fetched.run(&[&remote[..], &["http://127.0.0.1:1/snapshot"]].concat()));
+    assert!(silent.0.contains("`manifest`"), "{}", silent.0);
+    let peers = rows.hint(&fetched.run(&[&remote[..], &["peers"]].concat()));
+    // At a node of the chain, not at the one that is to start.
+    let _created = peers.follow("snapshot create", &[(text(fetched.path()), text(new.path()))]);
+    let _made = fetched.run(&[&remote[..], &[&*archive]].concat()).ok();
+    rows.end();
+}

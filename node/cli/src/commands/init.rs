@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 use vibecoin_config::{Paths, Value};
 use vibecoin_devnet::guard::make_guard;
-use vibecoin_genesis::GENESIS_BYTES_MAX;
-use vibecoin_keystore::NodeKeyRole;
+use vibecoin_genesis::{BuiltGenesis, GENESIS_BYTES_MAX};
+use vibecoin_keystore::{HomeLock, NodeKeyRole};
 use vibecoin_storage::files::GuardFile;
 
 use crate::context::Context;
@@ -15,11 +15,13 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Answer;
 use crate::passphrase::PassphraseArgs;
+use crate::snapshots::{self, Meter, Source};
 use crate::{dev, files};
 
 const EXAMPLES: &str = "\
 Examples:
   vibecoin init --home DIR --genesis genesis.toml   a node that follows
+  vibecoin init --home DIR --genesis genesis.toml --snapshot state.vbsnap
 
 A chain of your own, with this home as its validator:
   vibecoin init --home DIR --validator       prints the validator's public key
@@ -35,6 +37,9 @@ pub struct InitArgs {
     /// The genesis file of the chain; may come with a second `init`, when the keys are known
     #[arg(long, value_name = "FILE")]
     pub genesis: Option<PathBuf>,
+    /// Start from this snapshot of the chain, a folder, an archive or http://; verified with the genesis file
+    #[arg(long, value_name = "SOURCE")]
+    pub snapshot: Option<PathBuf>,
     /// A name for people
     #[arg(long, value_name = "NAME")]
     pub moniker: Option<String>,
@@ -52,11 +57,12 @@ impl InitArgs {
     /// Creates the home. Existing files stay; a home of a different chain is refused.
     ///
     /// # Errors
-    /// Exit 7 for a genesis file that is invalid, 11 for a home of a different chain.
+    /// Exit 7 for a genesis file that is invalid, 11 for a home of a different chain, 8 for a damaged snapshot.
     pub fn run(self, context: &Context) -> Result<Answer, CliError> {
         let (home, paths) = (context.home()?, context.paths()?);
         // Before anything is created.
         let moniker = self.moniker()?;
+        let snapshot = self.snapshot(&paths)?;
         if let Some(file) = &self.genesis {
             let text = files::read_text(file, GENESIS_BYTES_MAX)?;
             let hash = files::build(file, &files::genesis(file)?)?.hash;
@@ -91,12 +97,31 @@ impl InitArgs {
             None
         };
         let built = context.built_genesis()?;
-        Ok(Answer::new(json!({
+        let mut json = json!({
             "home": home,
             "chainId": built.as_ref().map(|built| built.params.network.clone()),
             "genesisHash": built.as_ref().map(|built| built.hash.to_string()),
             "validatorKey": validator,
-        })))
+        });
+        if let (Some(snapshot), Some(built), Some(json)) = (snapshot, built, json.as_object_mut()) {
+            let restored = restore(context, &paths, snapshot, &built)?;
+            json.insert("snapshot".to_owned(), restored);
+        }
+        Ok(Answer::new(json))
+    }
+
+    /// The snapshot to start from, opened before anything is created.
+    fn snapshot(&self, paths: &Paths) -> Result<Option<Source>, CliError> {
+        let Some(source) = &self.snapshot else {
+            return Ok(None);
+        };
+        if self.genesis.is_none() && !files::exists(&paths.genesis)? {
+            return Err(CliError::usage(
+                "a snapshot is verified with the genesis file of its chain, and there is none",
+            )
+            .hint("name it with --genesis FILE"));
+        }
+        Source::of(source).map(Some)
     }
 
     /// The name as a configuration value.
@@ -123,6 +148,21 @@ impl InitArgs {
         }
         files::write(&path, &text, false)
     }
+}
+
+/// Makes the database of the home, and returns the description of the snapshot.
+fn restore(
+    context: &Context,
+    paths: &Paths,
+    source: Source,
+    genesis: &BuiltGenesis,
+) -> Result<serde_json::Value, CliError> {
+    let _lock = HomeLock::acquire(&paths.home)?;
+    let mut meter = Meter::on_stderr(context.globals.no_progress);
+    let (info, _) = source.into_home(genesis, paths, &context.config()?, &mut |progress| {
+        meter.print(progress)
+    })?;
+    Ok(snapshots::view(&info))
 }
 
 /// Puts a genesis file into a home that has none, or the same.

@@ -18,6 +18,7 @@ pub mod peers;
 pub mod poh;
 pub mod proof;
 pub mod rpc;
+pub mod snapshot;
 pub mod status;
 pub mod subscribe;
 pub mod testnet;
@@ -107,6 +108,9 @@ pub enum Command {
     /// The database of a stopped node
     #[command(subcommand)]
     Db(db::DbCommand),
+    /// States of the chain as files, from which a new node starts
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
     /// The configuration of a node
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -154,6 +158,7 @@ impl Command {
             Self::Status(args) => args.run(context),
             Self::Health(args) => args.run(context),
             Self::Db(command) => command.run(context),
+            Self::Snapshot(command) => command.run(context),
             Self::Config(command) => command.run(context),
             Self::Rpc(args) => args.run(context),
             Self::Subscribe(args) => args.run(context),

@@ -1,12 +1,13 @@
 //! `vibecoin node`: runs a node until it receives a signal.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use serde::Serialize;
-use vibecoin_config::{LogFormat, Paths};
+use vibecoin_config::{Config, LogFormat, Paths};
 use vibecoin_devnet::guard;
 use vibecoin_devnet::home::keys_of;
 use vibecoin_engine::{NodeError, NodeOptions, Ready};
@@ -24,12 +25,14 @@ use crate::passphrase::PassphraseArgs;
 use crate::program::quoted_path;
 use crate::scratch::Scratch;
 use crate::settings::{KnobArgs, load};
+use crate::snapshots::{Meter, Source};
 
 const EXAMPLES: &str = "\
 Examples:
   vibecoin node --dev                  a chain of your own in a temporary home
   vibecoin node --dev --home DIR --rpc.port 0     kept in DIR, on a free port
   vibecoin init --home DIR --genesis FILE && vibecoin node --home DIR
+  vibecoin node --home DIR --snapshot PATH      if DIR has no database yet
 
 When the node answers, one line of JSON appears on stdout, null where the node does not listen:
   {\"event\":\"ready\",\"rpc\":\"http://127.0.0.1:8545\",\"chainId\":…,
@@ -48,6 +51,9 @@ pub struct NodeArgs {
     /// Genesis file; taken when the home has none, compared when it has one
     #[arg(long, value_name = "FILE")]
     pub genesis: Option<PathBuf>,
+    /// Start from this snapshot of the chain, when the home has no database: a folder, an archive or http://
+    #[arg(long, value_name = "SOURCE")]
+    pub snapshot: Option<PathBuf>,
     /// Sign blocks and votes with the home's validator.key
     #[arg(long)]
     pub validator: bool,
@@ -90,6 +96,7 @@ impl NodeArgs {
             .map_err(CliError::of_daemon)?;
         let validator_key = self.validator_key(&paths, &genesis, loaded.config.node.validator)?;
         crate::secrets::forget();
+        self.restore_snapshot(&paths, &loaded.config, &genesis)?;
         if self.dev && !context.globals.quiet {
             banner(&home, &genesis, log_format);
         }
@@ -124,6 +131,31 @@ impl NodeArgs {
             error => error.into(),
         })?;
         Ok(Answer::printed())
+    }
+
+    /// Makes the database of a home that has none, if a snapshot is named. A restart with the same arguments finds it.
+    fn restore_snapshot(&self, paths: &Paths, config: &Config, genesis: &Genesis) -> Result<(), CliError> {
+        let Some(source) = &self.snapshot else {
+            return Ok(());
+        };
+        if files::exists(&paths.db.join("CURRENT"))? {
+            tracing::info!(target: "node", snapshot = %source.display(),
+                           "the home has a database: the snapshot is not used");
+            return Ok(());
+        }
+        let source = Source::of(source).map_err(CliError::of_daemon)?;
+        let genesis = files::build(&paths.genesis, genesis).map_err(CliError::of_daemon)?;
+        let _lock = HomeLock::acquire(&paths.home)?;
+        let mut meter = Meter::on_stderr(false);
+        let (_, restored) = source.into_home(&genesis, paths, config, &mut |progress| {
+            if let Some(line) = meter.due(progress) {
+                tracing::info!(target: "node::snapshot", "{line}");
+            }
+            ControlFlow::Continue(())
+        })?;
+        tracing::info!(target: "node::snapshot", height = %restored.base.height, hash = %restored.base.hash,
+                       accounts = restored.accounts, slots = restored.slots, "restored a snapshot");
+        Ok(())
     }
 
     fn home(&self, context: &Context) -> Result<(PathBuf, Option<Scratch>), CliError> {

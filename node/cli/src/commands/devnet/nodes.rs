@@ -5,18 +5,24 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
+use vibecoin_devnet::NodeRecord;
 use vibecoin_devnet::addition::{Addition, Joined, catch_up};
+use vibecoin_devnet::client::no_node;
 use vibecoin_devnet::process::{self, Ended};
 use vibecoin_devnet::readiness::ReadyLine;
 use vibecoin_devnet::supervisor::{self, program};
+use vibecoin_keystore::HomeLock;
+use vibecoin_snapshots::Snapshot;
 
 use super::StartOptions;
 use super::state::Devnet;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::files;
 use crate::numbers::whole;
-use crate::output::{Answer, REPORTER};
+use crate::output::{self, Answer, REPORTER};
+use crate::snapshots::{Meter, Source, running};
 
 /// Which node.
 #[derive(Args, Clone, Debug)]
@@ -50,6 +56,9 @@ pub struct AddArgs {
     /// A validator that joins the set: not possible in this version
     #[arg(long)]
     validator: bool,
+    /// Start it from a snapshot that a running node makes now, not from genesis
+    #[arg(long)]
+    from_snapshot: bool,
     #[command(flatten)]
     start: StartOptions,
 }
@@ -132,8 +141,55 @@ pub fn add(context: &Context, dir: &Path, args: &AddArgs) -> Result<Answer, CliE
         Ok(())
     })?;
     let number = addition.number;
+    let snapshot = args
+        .from_snapshot
+        .then(|| snapshot_of(context, &net))
+        .transpose()?;
     let mut net = addition.make(net)?;
+    if let Some(snapshot) = snapshot {
+        restore(context, &net.node(number)?, snapshot)?;
+    }
     join(context, &mut net, number, &binary, &args.start)
+}
+
+/// Has a running node make a snapshot.
+fn snapshot_of(context: &Context, net: &Devnet) -> Result<Snapshot, CliError> {
+    let begun = Instant::now();
+    let running = net.running();
+    let node = running.first().ok_or_else(no_node)?;
+    let made = running::create(&context.at(node.url(), &node.home), None)?;
+    output::say(&format!(
+        "{} made a snapshot of height {} in {:.2} s: {} chunks, {} bytes",
+        node.name,
+        made.height.0,
+        begun.elapsed().as_secs_f64(),
+        made.chunks,
+        made.bytes.0
+    ));
+    Ok(Snapshot::open(Path::new(&made.path))?)
+}
+
+/// Makes the database of a node that was added, and deletes the snapshot.
+fn restore(context: &Context, node: &NodeRecord, snapshot: Snapshot) -> Result<(), CliError> {
+    let begun = Instant::now();
+    let context = context.at(node.url(), &node.home);
+    let (paths, config) = (context.paths()?, context.config()?);
+    let genesis = files::build(&paths.genesis, &files::genesis(&paths.genesis)?)?;
+    let path = snapshot.path().to_owned();
+    let _lock = HomeLock::acquire(&node.home)?;
+    let mut meter = Meter::on_stderr(context.globals.no_progress);
+    let source = Source::Local(Box::new(snapshot));
+    let (info, restored) =
+        source.into_home(&genesis, &paths, &config, &mut |progress| meter.print(progress))?;
+    output::say(&format!(
+        "{} has the verified state of height {} after {:.2} s: {} accounts, {} slots",
+        node.name,
+        info.height,
+        begun.elapsed().as_secs_f64(),
+        restored.accounts,
+        restored.slots
+    ));
+    Ok(vibecoin_snapshots::delete(&path)?)
 }
 
 /// Starts a node and waits for it.
