@@ -6,7 +6,8 @@
 . "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"
 
 forward add-node "$@" <<'HELP'
-usage: scripts/add-node.sh
+usage: scripts/add-node.sh [--from-snapshot]
 
 Adds a node that follows to a devnet that runs, and waits until it is at the head. It gets the next free ports.
+With --from-snapshot it begins with a verified snapshot that a running node makes, not with genesis.
 HELP

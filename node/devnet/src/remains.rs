@@ -139,6 +139,7 @@ fn made(home: &Path, places: &[Paths]) -> Result<Vec<PathBuf>, Error> {
             [
                 // Folders first: of one that is a link, only the link is removed.
                 &paths.db,
+                &paths.snapshots,
                 &paths.consensus,
                 &paths.log,
                 &paths.witness,
@@ -168,7 +169,10 @@ fn made(home: &Path, places: &[Paths]) -> Result<Vec<PathBuf>, Error> {
             .and_then(|name| name.to_str())
             .unwrap_or_default();
         let hidden = name.strip_prefix('.');
-        let half = hidden.and_then(|name| name.strip_suffix(".new").or(name.strip_suffix(".tmp")));
+        let half = hidden.and_then(|name| {
+            let endings = [".new", ".tmp", ".restore"];
+            endings.into_iter().find_map(|ending| name.strip_suffix(ending))
+        });
         let turn = name.starts_with("sending-") && name.ends_with(".lock");
         let endpoint = name.ends_with(".endpoint.new") || name == "endpoint.endpoint.new";
         if turn || endpoint || name.starts_with(TEMPORARY) || half.is_some_and(is_made) {
@@ -247,6 +251,8 @@ mod tests {
             homes::accounts(home, &network, &network.accounts, None).unwrap();
             for name in [
                 "db/1/CURRENT",
+                ".db.restore/CURRENT",
+                "snapshots/7-01/manifest",
                 "consensus/log",
                 "admin.token",
                 "LOCK",
