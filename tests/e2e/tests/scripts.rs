@@ -41,7 +41,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Scripts that run the node's program, with arguments that reach that point.
-const RUNNERS: [(&str, &[&str]); 12] = [
+const RUNNERS: [(&str, &[&str]); 14] = [
     ("add-node.sh", &[]),
     ("devnet-logs.sh", &[]),
     ("devnet.sh", &["status"]),
@@ -51,6 +51,8 @@ const RUNNERS: [(&str, &[&str]); 12] = [
     ("partition.sh", &["0/1"]),
     ("restart-node.sh", &["0"]),
     ("send.sh", &["dev1", "1"]),
+    ("snapshot.sh", &["create"]),
+    ("snapshot.sh", &["sync"]),
     ("start-devnet.sh", &[]),
     ("stop-devnet.sh", &[]),
     ("testnet.sh", &["-o", "net"]),
@@ -136,6 +138,7 @@ fn the_hint_of_a_wrong_argument_is_followed() {
         ("bench-peers.sh", &["x"][..]),
         ("build.sh", &["x"]),
         ("sim.sh", &["--frobnicate"]),
+        ("snapshot.sh", &["x"]),
         ("sim.sh", &["--seeds", "x"]),
         ("test.sh", &["x"]),
         ("reliability/json-suite.sh", &[]),
