@@ -1,6 +1,7 @@
 //! Snapshots as several commands meet them: their source, the restore into a home, and the progress.
 
 pub mod running;
+pub mod stop;
 
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
@@ -22,6 +23,9 @@ use crate::output;
 const TERMINAL: Duration = Duration::from_secs(2);
 /// The same elsewhere.
 const LOG: Duration = Duration::from_secs(10);
+
+/// Reason of the error of an operation that was stopped between two chunks.
+pub const STOPPED: &str = "stopped";
 
 /// Place of a snapshot to start from.
 #[derive(Debug)]
