@@ -1,6 +1,7 @@
 //! Snapshots as several commands meet them: their source, the restore into a home, and the progress.
 
 pub mod running;
+pub mod stop;
 
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
@@ -22,6 +23,9 @@ use crate::output;
 const TERMINAL: Duration = Duration::from_secs(2);
 /// The same elsewhere.
 const LOG: Duration = Duration::from_secs(10);
+
+/// Reason of the error of an operation that was stopped between two chunks.
+pub const STOPPED: &str = "stopped";
 
 /// Place of a snapshot to start from.
 #[derive(Debug)]
@@ -124,20 +128,23 @@ pub fn view(info: &SnapshotInfo) -> Value {
 /// Lines of progress: one every two seconds on a terminal, every ten elsewhere.
 #[derive(Debug)]
 pub struct Meter {
+    /// False where no lines are wanted (`--no-progress`).
+    shown: bool,
     every: Duration,
     phase: Option<(Phase, Instant)>,
     next: Duration,
 }
 
 impl Meter {
-    /// A meter for lines on stderr.
-    pub fn on_stderr() -> Self {
+    /// A meter for lines on stderr, or for none.
+    pub fn on_stderr(no_progress: bool) -> Self {
         let every = if std::io::stderr().is_terminal() {
             TERMINAL
         } else {
             LOG
         };
         Self {
+            shown: !no_progress,
             every,
             phase: None,
             next: every,
@@ -165,7 +172,7 @@ impl Meter {
 
     /// Prints the line on stderr, when one is due and lines are wanted.
     pub fn print(&mut self, progress: Progress) -> ControlFlow<()> {
-        if let Some(line) = self.due(progress) {
+        if let Some(line) = self.due(progress).filter(|_| self.shown) {
             output::say(&line);
         }
         ControlFlow::Continue(())
@@ -235,7 +242,7 @@ mod tests {
             all: 2,
             bytes: 1,
         };
-        let mut meter = Meter::on_stderr();
+        let mut meter = Meter::on_stderr(false);
         assert_eq!(meter.due(progress), None);
         meter.every = Duration::ZERO;
         meter.next = Duration::ZERO;

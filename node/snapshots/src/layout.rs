@@ -169,6 +169,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_chunk_is_a_checksum_and_an_lz4_block() {
+        // One token: eight literals, and no match.
+        let block = b"\x80snapshot".to_vec();
+        let sum = Domain::SnapshotChunk.hash(&block);
+        let stored = [sum.0.get(..8).unwrap(), &block].concat();
+        assert_eq!(unstore(&stored, &info(b"snapshot")), Ok(b"snapshot".to_vec()));
+    }
+
+    #[test]
     fn bytes_that_do_not_shrink_stay_below_the_bound() {
         let mut state = 1u64;
         let mut noise = Vec::new();

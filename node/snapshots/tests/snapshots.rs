@@ -322,6 +322,15 @@ fn an_archive_is_the_same_snapshot() {
     assert_eq!(packed, expected);
     verified(&file, made.genesis()).unwrap();
     let whole = fs::read(&file).unwrap();
+    let framed = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let mut framed = u32::try_from(bytes.len()).unwrap().to_le_bytes().to_vec();
+        framed.extend(bytes);
+        framed
+    };
+    let mut parts = vec![b"vbsnap\0\x01".to_vec(), framed(&made.path().join("manifest"))];
+    parts.extend(made.chunks().iter().map(|chunk| framed(chunk)));
+    assert_eq!(whole, parts.concat());
     let damages = (0..whole.len()).step_by(1 + whole.len() / 400);
     for at in damages.chain([whole.len() - 1]) {
         let mut damaged = whole.clone();

@@ -10,6 +10,8 @@
 )]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -78,6 +80,29 @@ fn root_at(node: &Node, height: u64) -> String {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Serves the files of a folder over HTTP, and returns its address.
+fn serve(folder: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+            let path = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
+            let _fields = lines.find(String::is_empty);
+            let body = fs::read(folder.join(path.trim_start_matches('/'))).unwrap();
+            write!(
+                &stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            )
+            .unwrap();
+            (&stream).write_all(&body).unwrap();
+        }
+    });
+    url
 }
 
 fn head(node: &Node) -> u64 {
@@ -196,6 +221,12 @@ fn a_stopped_home_makes_archives_which_other_homes_restore() {
     let found = node.call("account_get", json!([first]));
     assert_eq!(found["value"]["balance"], "1001", "{found}");
     assert_eq!(node.stop(), 0);
+    // And over HTTP, from the folder as it is.
+    let fetched = joined(&genesis, &serve(PathBuf::from(word(&made, "path"))));
+    assert_eq!(fetched.run(&["db", "check"]).ok()["height"], made["height"]);
+    let left = fs::read_dir(fetched.path()).unwrap();
+    let names = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(!names.into_iter().any(|name| name.starts_with(".snapshot")));
     let _gone = home
         .run(&["snapshot", "delete", id, "--dir", text(&elsewhere)])
         .ok();

@@ -159,7 +159,7 @@ fn restore(
     genesis: &BuiltGenesis,
 ) -> Result<serde_json::Value, CliError> {
     let _lock = HomeLock::acquire(&paths.home)?;
-    let mut meter = Meter::on_stderr();
+    let mut meter = Meter::on_stderr(context.globals.no_progress);
     let (info, _) = source.into_home(genesis, paths, &context.config()?, &mut |progress| {
         meter.print(progress)
     })?;

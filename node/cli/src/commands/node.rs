@@ -26,7 +26,8 @@ use crate::output::{self, Answer};
 use crate::passphrase::PassphraseArgs;
 use crate::program::quoted_path;
 use crate::settings::{KnobArgs, load};
-use crate::snapshots::{Meter, Source};
+use crate::snapshots::stop::StopSignals;
+use crate::snapshots::{Meter, STOPPED, Source};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,7 +98,10 @@ impl NodeArgs {
             .map_err(CliError::of_daemon)?;
         let validator_key = self.validator_key(&paths, &genesis, loaded.config.node.validator)?;
         vibecoin_keystore::process::forget();
-        self.restore_snapshot(&paths, &loaded.config, &genesis)?;
+        if !self.restore_snapshot(&paths, &loaded.config, &genesis)? {
+            // Stopped by a signal, before anything was changed.
+            return Ok(Answer::printed());
+        }
         if self.dev && !context.globals.quiet {
             banner(&home, &genesis, log_format);
         }
@@ -135,28 +139,41 @@ impl NodeArgs {
     }
 
     /// Makes the database of a home that has none, if a snapshot is named. A restart with the same arguments finds it.
-    fn restore_snapshot(&self, paths: &Paths, config: &Config, genesis: &Genesis) -> Result<(), CliError> {
+    /// Returns false if a signal stopped it.
+    fn restore_snapshot(&self, paths: &Paths, config: &Config, genesis: &Genesis) -> Result<bool, CliError> {
         let Some(source) = &self.snapshot else {
-            return Ok(());
+            return Ok(true);
         };
         if files::exists(&paths.db.join("CURRENT"))? {
             tracing::info!(target: "node", snapshot = %source.display(),
                            "the home has a database: the snapshot is not used");
-            return Ok(());
+            return Ok(true);
         }
         let source = Source::of(source).map_err(CliError::of_daemon)?;
         let genesis = files::build(&paths.genesis, genesis).map_err(CliError::of_daemon)?;
         let _lock = HomeLock::acquire(&paths.home)?;
-        let mut meter = Meter::on_stderr();
-        let (_, restored) = source.into_home(&genesis, paths, config, &mut |progress| {
+        let mut meter = Meter::on_stderr(false);
+        let mut signals = StopSignals::listen()
+            .map_err(|error| CliError::new(Exit::Failure, format!("cannot wait for signals: {error}")))?;
+        let restored = source.into_home(&genesis, paths, config, &mut |progress| {
             if let Some(line) = meter.due(progress) {
                 tracing::info!(target: "node::snapshot", "{line}");
             }
+            if signals.arrived() {
+                return ControlFlow::Break(());
+            }
             ControlFlow::Continue(())
-        })?;
+        });
+        let (_, restored) = match restored {
+            Err(error) if error.reason == STOPPED => {
+                tracing::info!(target: "node::snapshot", "stopped before the snapshot was restored");
+                return Ok(false);
+            }
+            restored => restored?,
+        };
         tracing::info!(target: "node::snapshot", height = %restored.base.height, hash = %restored.base.hash,
                        accounts = restored.accounts, slots = restored.slots, "restored a snapshot");
-        Ok(())
+        Ok(true)
     }
 
     fn home(&self, context: &Context) -> Result<(PathBuf, Option<Scratch>), CliError> {

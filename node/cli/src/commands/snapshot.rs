@@ -106,7 +106,7 @@ impl SnapshotCommand {
             Self::Info { id, dir } => info(&found(context, dir, &id)?),
             Self::Verify { path, genesis } => verified(context, &path, genesis),
             Self::Restore { path, into } => restored(context, &path, &into),
-            Self::Pack { id, out, dir } => packed(&found(context, dir, &id)?, &out),
+            Self::Pack { id, out, dir } => packed(context, &found(context, dir, &id)?, &out),
             Self::Delete { id, dir } => deleted(&folder(context, dir)?, &id),
         }
     }
@@ -139,7 +139,7 @@ fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError> {
         return Err(snapshots::no_block(home));
     }
     let folder = dir.unwrap_or(&paths.snapshots);
-    let mut meter = Meter::on_stderr();
+    let mut meter = Meter::on_stderr(context.globals.no_progress);
     let info = vibecoin_snapshots::create(&store.snapshot_source()?, folder, &mut |progress| {
         meter.print(progress)
     })?;
@@ -216,7 +216,7 @@ fn verified(context: &Context, path: &Path, genesis: Option<PathBuf>) -> Result<
     let file = context.genesis_or(genesis)?;
     let genesis = files::build(&file, &files::genesis(&file)?)?;
     let snapshot = Snapshot::open(path)?;
-    let mut meter = Meter::on_stderr();
+    let mut meter = Meter::on_stderr(context.globals.no_progress);
     verify(&snapshot, &snapshots::record(&genesis), &mut |progress| {
         meter.print(progress)
     })?;
@@ -238,7 +238,7 @@ fn restored(context: &Context, path: &Path, into: &Path) -> Result<Answer, CliEr
     };
     let source = Source::of(path)?;
     let _lock = HomeLock::acquire(into)?;
-    let mut meter = Meter::on_stderr();
+    let mut meter = Meter::on_stderr(context.globals.no_progress);
     let (info, home) = source.into_home(&genesis, &paths, &config, &mut |progress| meter.print(progress))?;
     let text = format!(
         "restored the state of block {} with {} accounts and {} slots into {}\n",
@@ -255,8 +255,8 @@ fn restored(context: &Context, path: &Path, into: &Path) -> Result<Answer, CliEr
     Ok(Answer::new(with(&info, more)).text(text))
 }
 
-fn packed(snapshot: &Snapshot, out: &Path) -> Result<Answer, CliError> {
-    let mut meter = Meter::on_stderr();
+fn packed(context: &Context, snapshot: &Snapshot, out: &Path) -> Result<Answer, CliError> {
+    let mut meter = Meter::on_stderr(context.globals.no_progress);
     pack(snapshot, out, &mut |progress| meter.print(progress))?;
     let archive = Snapshot::open(out)?;
     let more = json!({ "storedBytes": archive.stored_bytes()?.to_string() });

@@ -6,6 +6,7 @@ use vibecoin_snapshots::FilesError;
 
 use super::CliError;
 use crate::exit::Exit;
+use crate::snapshots::STOPPED;
 
 impl From<FilesError> for CliError {
     fn from(error: FilesError) -> Self {
@@ -43,7 +44,7 @@ impl From<FilesError> for CliError {
             FilesError::Store { .. } => {
                 Self::new(Exit::Corruption, message).hint("run `vibecoin db check` to see what is damaged")
             }
-            FilesError::Stopped => Self::new(Exit::Failure, message).reason("stopped"),
+            FilesError::Stopped => Self::new(Exit::Failure, message).reason(STOPPED),
             _ if error.is_damage() => Self::unverified(message)
                 .reason("snapshot_damaged")
                 .data(json!({ "chunk": error.chunk() }))

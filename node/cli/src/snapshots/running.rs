@@ -27,7 +27,8 @@ pub fn create(context: &Context, dir: Option<&Path>) -> Result<SnapshotView, Cli
     let dir = dir.transpose()?;
     let dir = dir.map(|dir| dir.to_string_lossy().into_owned());
     context.expect_reports();
-    let job = admin.wait(context, ended(&admin, dir))?;
+    let meter = Meter::on_stderr(context.globals.no_progress);
+    let job = admin.wait(context, ended(&admin, dir, meter))?;
     match (job.snapshot, job.error) {
         (Some(snapshot), _) => Ok(snapshot),
         (None, reason) => Err(CliError::new(
@@ -42,8 +43,7 @@ pub fn create(context: &Context, dir: Option<&Path>) -> Result<SnapshotView, Cli
 }
 
 /// Begins the job and returns it when it has ended.
-async fn ended(admin: &Admin, dir: Option<String>) -> Result<SnapshotJobView, ClientError> {
-    let mut meter = Meter::on_stderr();
+async fn ended(admin: &Admin, dir: Option<String>, mut meter: Meter) -> Result<SnapshotJobView, ClientError> {
     let mut job = admin.client.create(dir).await?;
     while job.state == SnapshotJobState::Running {
         let _goes_on = meter.print(Progress {

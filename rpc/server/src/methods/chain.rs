@@ -295,7 +295,7 @@ impl<B: Backend> Rpc<B> {
         let query = Query::new(&[b"chain_getBlocks", &key]);
         let cursor = query.open(options.cursor)?;
         let earliest = self.backend.earliest();
-        let all = named.0.is_none() && named.1.is_none();
+        let has_range = named.0.is_some() || named.1.is_some();
         let least = match named.0 {
             Some(from) => self.existing(from)?,
             None => earliest,
@@ -314,7 +314,7 @@ impl<B: Backend> Rpc<B> {
             None => {
                 let to = self.existing(named.1.unwrap_or_else(|| BlockSelector::Latest.into()))?;
                 // All blocks of a node that has none above its snapshot yet are an empty page.
-                if !all {
+                if has_range {
                     in_order(least, to)?;
                 }
                 (least, to)

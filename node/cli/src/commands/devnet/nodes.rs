@@ -177,7 +177,7 @@ fn restore(context: &Context, node: &NodeRecord, snapshot: Snapshot) -> Result<(
     let genesis = files::build(&paths.genesis, &files::genesis(&paths.genesis)?)?;
     let path = snapshot.path().to_owned();
     let _lock = HomeLock::acquire(&node.home)?;
-    let mut meter = Meter::on_stderr();
+    let mut meter = Meter::on_stderr(context.globals.no_progress);
     let source = Source::Local(Box::new(snapshot));
     let (info, restored) =
         source.into_home(&genesis, &paths, &config, &mut |progress| meter.print(progress))?;
