@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use vibecoin_tests_e2e::{Devnet, Home, Node, copy};
@@ -377,10 +376,8 @@ fn a_devnet_is_not_concerned_with_the_node_at_the_address_of_the_home() {
     silent.set_nonblocking(true).unwrap();
     let asked = || std::iter::from_fn(|| silent.accept().ok()).count();
     at(&silent.local_addr().unwrap().port().to_string());
-    let begun = Instant::now();
     home.run(&["--timeout", "3", "status"])
         .fails(6, "request_timeout");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_ne!(asked(), 0, "connections of `status`");
     for line in ["status", "stop-node 1", "up"] {
         let _done = net.run(line).ok();
