@@ -39,9 +39,6 @@ impl Parallel for AllCores {
     }
 }
 
-/// A proof, and the entries under its prefix.
-type Part<'a> = (Vec<u8>, Vec<(Hash, &'a [u8])>);
-
 fn key(n: u64) -> Hash {
     Domain::TrieAccountKey.hash(&n.to_le_bytes())
 }
