@@ -295,7 +295,7 @@ fn read_manifest(path: &Path, bytes: &[u8]) -> Result<SnapshotManifest, FilesErr
     })
 }
 
-fn not_a_snapshot(path: &Path, detail: &str) -> FilesError {
+pub(crate) fn not_a_snapshot(path: &Path, detail: &str) -> FilesError {
     FilesError::NotASnapshot {
         path: path.to_owned(),
         detail: detail.to_owned(),

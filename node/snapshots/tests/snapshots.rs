@@ -392,7 +392,7 @@ fn a_killed_restore_is_begun_again() {
 #[test]
 fn remains_of_a_killed_process_are_no_snapshot_and_are_removed() {
     let made = made();
-    let unfinished = made.snapshots().join(".new-29");
+    let unfinished = made.snapshots().join(".vibecoin-snapshot-29");
     fs::create_dir_all(unfinished.join("chunks")).unwrap();
     assert_eq!(list(&made.snapshots()).unwrap().len(), 1);
     // A running process holds the lock of its folder.
@@ -434,6 +434,33 @@ fn snapshots_are_found_by_their_id_and_deleted() {
     delete(&find(&made.snapshots(), &name).unwrap()).unwrap();
     assert!(names(&made.snapshots()).is_empty());
     assert!(list(&made.folder.path().join("none")).unwrap().is_empty());
+}
+
+#[test]
+fn folders_that_are_no_snapshots_are_neither_listed_nor_deleted() {
+    let made = made();
+    let home = made.snapshots();
+    let name = "7-0123456789abcdef";
+    for folder in ["db", ".new-7", name] {
+        fs::create_dir(home.join(folder)).unwrap();
+        fs::write(home.join(folder).join("CURRENT"), "x").unwrap();
+    }
+    let error = find(&home, "db").unwrap_err();
+    assert!(matches!(error, FilesError::NotFound { .. }), "{error}");
+    for folder in ["db", ".new-7", name] {
+        let error = delete(&home.join(folder)).unwrap_err();
+        assert!(matches!(error, FilesError::NotASnapshot { .. }), "{error}");
+    }
+    // Remains of an earlier attempt are not in the way, and of a link only the link is removed.
+    let own = made.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let remains = home.join(format!(".vibecoin-snapshot-{own}"));
+    fs::create_dir_all(remains.join("chunks")).unwrap();
+    let link = home.join("8-0123456789abcdef");
+    std::os::unix::fs::symlink(made.path(), &link).unwrap();
+    delete(&link).unwrap();
+    made.verified().unwrap();
+    delete(made.path()).unwrap();
+    assert_eq!(names(&home), [".new-7", name, "db"]);
 }
 
 #[test]
