@@ -121,7 +121,7 @@ pub fn view(info: &SnapshotInfo) -> Value {
         "stateRoot": info.state_root.to_string(),
         "chunks": info.chunks,
         "bytes": info.bytes.to_string(),
-        "path": info.path,
+        "path": info.path.display().to_string(),
     })
 }
 

@@ -99,7 +99,7 @@ impl InitArgs {
         };
         let built = context.built_genesis()?;
         let mut json = json!({
-            "home": home,
+            "home": home.display().to_string(),
             "chainId": built.as_ref().map(|built| built.params.network.clone()),
             "genesisHash": built.as_ref().map(|built| built.hash.to_string()),
             "validatorKey": validator,

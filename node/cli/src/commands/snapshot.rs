@@ -248,7 +248,7 @@ fn restored(context: &Context, path: &Path, into: &Path) -> Result<Answer, CliEr
         paths.db.display()
     );
     let more = json!({
-        "home": into,
+        "home": into.display().to_string(),
         "accounts": home.accounts.to_string(),
         "slots": home.slots.to_string(),
     });
@@ -267,7 +267,7 @@ fn deleted(folder: &Path, id: &str) -> Result<Answer, CliError> {
     let path = find(folder, id)?;
     // A damaged one has no description.
     let view = Snapshot::open(&path).map_or_else(
-        |_| json!({ "path": path }),
+        |_| json!({ "path": path.display().to_string() }),
         |snapshot| snapshots::view(&snapshot.info()),
     );
     delete(&path)?;

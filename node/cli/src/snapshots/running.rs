@@ -20,12 +20,20 @@ const POLL: Duration = Duration::from_millis(200);
 /// Has the node of the home make a snapshot.
 ///
 /// # Errors
-/// Exit 3 when the node has no listener for its operator, else the reason why it made none.
+/// Exit 2 for a folder whose name is not UTF-8, 3 when the node has no listener for its operator, else the reason why
+/// it made none.
 pub fn create(context: &Context, dir: Option<&Path>) -> Result<SnapshotView, CliError> {
     let admin = Admin::of(context)?;
     let dir = dir.map(|dir| std::path::absolute(dir).map_err(CliError::file("find", dir)));
     let dir = dir.transpose()?;
-    let dir = dir.map(|dir| dir.to_string_lossy().into_owned());
+    let dir = dir.map(|dir| dir.into_os_string().into_string());
+    let dir = dir.transpose().map_err(|dir| {
+        let message = format!(
+            "--dir {} is not UTF-8 text, as a request to a running node is",
+            dir.display()
+        );
+        CliError::usage(message)
+    })?;
     context.expect_reports();
     let meter = Meter::on_stderr(context.globals.no_progress);
     let job = admin.wait(context, ended(&admin, dir, meter))?;
