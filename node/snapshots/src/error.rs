@@ -54,7 +54,8 @@ pub enum FilesError {
         /// The chunk and the violation.
         source: Box<ChunkError>,
     },
-    /// A chunk is missing, cut short, too long, or not what was written.
+    /// A chunk is missing, cut short, too long, or not what was written. A fault of the system while it is read is
+    /// [`FilesError::File`].
     #[error("{}: chunk {index} ({name}): {detail}", path.display())]
     ChunkFile {
         /// The file of the chunk, or the archive.

@@ -22,6 +22,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use vibecoin_primitives::{Domain, Hash};
 use vibecoin_snapshot::ChunkInfo;
 
@@ -137,6 +138,20 @@ pub fn read_bounded(file: impl Read, max: usize) -> io::Result<Option<Vec<u8>>> 
     Ok((bytes.len() <= max).then_some(bytes))
 }
 
+/// Returns true for an error that shows damage of a snapshot, not a fault of the system: a file is missing, cut short,
+/// or not a plain one.
+pub fn is_damage(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::NotFound,
+        io::ErrorKind::NotADirectory,
+        io::ErrorKind::InvalidInput,
+        io::ErrorKind::UnexpectedEof,
+    ];
+    // A link, and a socket.
+    let codes = [Errno::LOOP, Errno::NXIO].map(|code| Some(code.raw_os_error()));
+    kinds.contains(&error.kind()) || codes.contains(&error.raw_os_error())
+}
+
 /// Makes the entries of a folder durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -184,6 +199,16 @@ mod tests {
             "1-2-0123456789abcdef",
         ] {
             assert!(!is_folder_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn faults_of_the_system_are_no_damage() {
+        for code in [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NXIO] {
+            assert!(is_damage(&io::Error::from(code)), "{code:?}");
+        }
+        for code in [Errno::ACCESS, Errno::IO, Errno::MFILE, Errno::NOMEM] {
+            assert!(!is_damage(&io::Error::from(code)), "{code:?}");
         }
     }
 
