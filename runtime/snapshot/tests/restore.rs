@@ -208,6 +208,19 @@ fn every_flipped_byte_of_a_chunk_is_refused_by_name_and_leaves_no_trace() {
 }
 
 #[test]
+fn a_chunk_that_two_snapshots_list_is_recorded_where_it_was_verified() {
+    let plan = vec![(1, Vec::new()), (2, Vec::new())];
+    let (first, second) = (World::new(&plan, 7), World::new(&plan, 8));
+    let (one, two) = (first.snapshot(small()), second.snapshot(small()));
+    assert_eq!(one.infos(), two.infos());
+    let chunk = one.restore(&first).verify(0, &one.chunks[0]).unwrap();
+    let mut restore = two.restore(&second);
+    assert!(!restore.record(&chunk));
+    assert_eq!(restore.missing_count(), two.chunks.len());
+    assert!(one.restore(&first).record(&chunk));
+}
+
+#[test]
 fn the_chunk_of_another_snapshot_is_not_recorded() {
     let world = World::usual();
     let other = World::new(&vec![(1, Vec::new())], 7);
