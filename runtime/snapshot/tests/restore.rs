@@ -12,7 +12,7 @@
 mod world;
 
 use proptest::prelude::*;
-use vibecoin_primitives::{Hash, Height, Round, TimeMs, account_key};
+use vibecoin_primitives::{Hash, Header, Height, Round, TimeMs, account_key};
 use vibecoin_snapshot::{
     BuildError, Builder, ChunkFault, ChunkSizes, Restore, SnapshotError, SnapshotManifest, TrustError,
     TrustedBlock, TrustedSet,
@@ -274,6 +274,30 @@ fn another_chain_another_set_and_an_old_certificate_are_refused() {
     assert!(
         foreign.contains("signatures in the certificate does not hold"),
         "{foreign}"
+    );
+}
+
+#[test]
+fn a_certified_block_of_another_version_or_before_another_set_is_refused() {
+    let world = World::usual();
+    let certified = |change: fn(&mut Header)| {
+        refusal(&world, |snapshot| {
+            change(&mut snapshot.manifest.header);
+            let full = certify(&GENESIS, &snapshot.manifest.header, Round(1), &keys());
+            *snapshot = SnapshotManifest::new(
+                snapshot.manifest.clone(),
+                Some(full),
+                world.params.fault_model,
+                &world.set,
+            );
+        })
+    };
+    let version = certified(|header| header.version = 9);
+    assert_eq!(version, SnapshotError::Trust(TrustError::Version { got: 9 }));
+    let next = certified(|header| header.next_validators_hash = Hash([1; 32]));
+    assert!(
+        matches!(next, SnapshotError::Trust(TrustError::NextValidators { got, .. }) if got == Hash([1; 32])),
+        "{next}"
     );
 }
 
