@@ -321,6 +321,8 @@ impl JoinPlanner {
         self.advance(now);
         let id = self.held.remove(&chunk)?;
         self.requeue(chunk);
+        // One that disconnected before the verdict is remembered, too.
+        self.sources.entry(id).or_default();
         self.leave(id, LeaveReason::Lied { chunk });
         Some(id)
     }
