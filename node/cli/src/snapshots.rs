@@ -13,11 +13,11 @@ use vibecoin_config::{Config, Paths};
 use vibecoin_genesis::BuiltGenesis;
 use vibecoin_snapshots::{Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, check_free, fetch, restore};
 use vibecoin_storage::kv::RocksConfig;
-use vibecoin_storage::{GenesisRecord, StoreConfig};
+use vibecoin_storage::{GenesisRecord, Store, StoreConfig};
 
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output;
+use crate::{files, output};
 
 /// Time between two lines of progress on a terminal.
 const TERMINAL: Duration = Duration::from_secs(2);
@@ -81,11 +81,42 @@ impl Source {
                 check_free(&paths.db)?;
                 let fetched = fetch(&url, &record(genesis), &paths.home, watch)?;
                 let restored = into_home(&fetched.snapshot, genesis, paths, config, watch)?;
-                fetched.remove()?;
+                if let Err(error) = fetched.remove() {
+                    output::note(&format!("warning: {error}"));
+                }
                 Ok(restored)
             }
         }
     }
+
+    /// The description of the snapshot if the database of a home, whose lock the caller holds, began with its block: an
+    /// earlier restore was killed after its last step. A server is not contacted, so of a URL this is not known.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn restored_before(&self, paths: &Paths, config: &Config) -> Result<Option<SnapshotInfo>, CliError> {
+        let Self::Local(snapshot) = self else {
+            return Ok(None);
+        };
+        if !files::exists(&paths.db.join("CURRENT"))? {
+            return Ok(None);
+        }
+        let (base, info) = (open(&paths.db, config)?.base(), snapshot.info());
+        Ok((base.height == info.height && base.hash == info.hash).then_some(info))
+    }
+}
+
+/// Opens the store of a stopped node: no state is materialised in the background.
+///
+/// # Errors
+/// Those of the store.
+pub fn open(db: &Path, config: &Config) -> Result<Store, CliError> {
+    let mut store = StoreConfig {
+        background: false,
+        ..StoreConfig::default()
+    };
+    store.rocks.block_cache_bytes = usize::try_from(config.storage.block_cache_bytes).unwrap_or(usize::MAX);
+    Ok(Store::open_path(db, None, store)?)
 }
 
 /// The chain of a genesis file, as a store records it.
