@@ -313,6 +313,19 @@ fn an_archive_is_the_same_snapshot() {
     pack(&snapshot, &file, &mut unwatched).unwrap();
     let error = pack(&snapshot, &file, &mut unwatched).unwrap_err();
     assert!(matches!(error, FilesError::Exists { .. }), "{error}");
+    // An archive that appears meanwhile stays, and nothing is left beside it.
+    let raced = made.folder.path().join("raced.vbsnap");
+    let error = pack(&snapshot, &raced, &mut |_| {
+        fs::write(&raced, "another").unwrap();
+        ControlFlow::Continue(())
+    })
+    .unwrap_err();
+    assert!(matches!(error, FilesError::Exists { .. }), "{error}");
+    assert_eq!(fs::read(&raced).unwrap(), b"another");
+    assert_eq!(
+        names(made.folder.path()),
+        ["raced.vbsnap", "snapshots", "state.vbsnap"]
+    );
     let packed = Snapshot::open(&file).unwrap().info();
     let expected = SnapshotInfo {
         path: file.clone(),
