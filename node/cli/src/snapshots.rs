@@ -3,7 +3,6 @@
 pub mod running;
 pub mod stop;
 
-use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,10 +18,8 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::{files, output};
 
-/// Time between two lines of progress on a terminal.
-const TERMINAL: Duration = Duration::from_secs(2);
-/// The same elsewhere.
-const LOG: Duration = Duration::from_secs(10);
+/// Time between two lines of progress.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Reason of the error of an operation that was stopped between two chunks.
 pub const STOPPED: &str = "stopped";
@@ -156,7 +153,7 @@ pub fn view(info: &SnapshotInfo) -> Value {
     })
 }
 
-/// Lines of progress: one every two seconds on a terminal, every ten elsewhere.
+/// Lines of progress, one every two seconds.
 #[derive(Debug)]
 pub struct Meter {
     /// False where no lines are wanted (`--no-progress`).
@@ -169,16 +166,11 @@ pub struct Meter {
 impl Meter {
     /// A meter for lines on stderr, or for none.
     pub fn on_stderr(no_progress: bool) -> Self {
-        let every = if std::io::stderr().is_terminal() {
-            TERMINAL
-        } else {
-            LOG
-        };
         Self {
             shown: !no_progress,
-            every,
+            every: INTERVAL,
             phase: None,
-            next: every,
+            next: INTERVAL,
         }
     }
 
