@@ -23,6 +23,13 @@ const DATABASE_BYTES_PER_BYTE: u64 = 6;
 /// Bytes of a database besides.
 const DATABASE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
+/// Bytes of the database of a snapshot with so many bytes of chunks, at most.
+pub const fn database_bytes(bytes: u64) -> u64 {
+    bytes
+        .saturating_mul(DATABASE_BYTES_PER_BYTE)
+        .saturating_add(DATABASE_BYTES_MIN)
+}
+
 /// Result of a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoredHome {
@@ -131,9 +138,7 @@ impl Place {
 
     fn check_space(&self, bytes: u64) -> Result<(), FilesError> {
         let free = free_bytes(&self.parent).map_err(FilesError::file("read", &self.parent))?;
-        let needed = bytes
-            .saturating_mul(DATABASE_BYTES_PER_BYTE)
-            .saturating_add(DATABASE_BYTES_MIN);
+        let needed = database_bytes(bytes);
         if free >= needed {
             return Ok(());
         }
