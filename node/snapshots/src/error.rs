@@ -93,7 +93,7 @@ pub enum FilesError {
         /// The folder of the database.
         path: PathBuf,
     },
-    /// Too little space on the disk; nothing was written.
+    /// Too little space on the disk. Nothing is left of what was written, except the verified chunks of a fetch.
     #[error("{} has {free} bytes of space, about {needed} are needed", path.display())]
     Space {
         /// The folder.
