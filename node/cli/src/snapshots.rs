@@ -59,6 +59,14 @@ impl Source {
         Ok(Self::Local(Box::new(Snapshot::open(source)?)))
     }
 
+    /// Height of the snapshot, which is not known of a server's.
+    pub fn height(&self) -> Option<u64> {
+        match self {
+            Self::Local(snapshot) => Some(snapshot.manifest().header.height.0),
+            Self::Url(_) => None,
+        }
+    }
+
     /// Makes the database of a home, whose lock the caller holds. From a server the snapshot is fetched first, chunk by
     /// verified chunk, into the home; those chunks stay there for the next attempt if this one fails.
     ///

@@ -87,9 +87,15 @@ pub enum FilesError {
         /// The snapshot, or the archive.
         path: PathBuf,
     },
-    /// The folder of the database is not empty.
+    /// The folder of the database has one.
     #[error("{} holds a database already", path.display())]
     HasDatabase {
+        /// The folder of the database.
+        path: PathBuf,
+    },
+    /// The folder of the database has something else.
+    #[error("{} is not empty and holds no database", path.display())]
+    NotEmpty {
         /// The folder of the database.
         path: PathBuf,
     },

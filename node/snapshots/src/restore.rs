@@ -22,6 +22,8 @@ use crate::verify;
 const DATABASE_BYTES_PER_BYTE: u64 = 6;
 /// Bytes of a database besides.
 const DATABASE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// File that every database has.
+const CURRENT: &str = "CURRENT";
 
 /// Bytes of the database of a snapshot with so many bytes of chunks, at most.
 pub const fn database_bytes(bytes: u64) -> u64 {
@@ -47,8 +49,9 @@ pub struct RestoredHome {
 /// The caller holds the lock of the home. Remains of a killed restore are removed first.
 ///
 /// # Errors
-/// [`FilesError::HasDatabase`], [`FilesError::Space`], [`FilesError::OfGenesis`] before anything is written; the damage
-/// of the snapshot; a fault of the disk. There is no database in `db` then, and nothing beside it.
+/// [`FilesError::HasDatabase`], [`FilesError::NotEmpty`], [`FilesError::Space`], [`FilesError::OfGenesis`] before
+/// anything is written; the damage of the snapshot; a fault of the disk. There is no new database in `db` then, and
+/// nothing beside it.
 pub fn restore(
     snapshot: &Snapshot,
     genesis: &GenesisRecord,
@@ -169,12 +172,16 @@ impl Place {
 /// Checks that a database may be restored into a folder, which must be absent or empty.
 ///
 /// # Errors
-/// [`FilesError::HasDatabase`].
+/// [`FilesError::HasDatabase`], [`FilesError::NotEmpty`].
 pub fn check_free(db: &Path) -> Result<(), FilesError> {
     if is_free(db).map_err(FilesError::file("read", db))? {
         return Ok(());
     }
-    Err(FilesError::HasDatabase { path: db.to_owned() })
+    let path = db.to_owned();
+    if std::fs::symlink_metadata(db.join(CURRENT)).is_ok() {
+        return Err(FilesError::HasDatabase { path });
+    }
+    Err(FilesError::NotEmpty { path })
 }
 
 /// Returns true if a folder is absent or empty.

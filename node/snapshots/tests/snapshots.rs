@@ -378,6 +378,12 @@ fn nothing_is_replaced() {
     let error = made.restored().unwrap_err();
     assert!(matches!(error, FilesError::HasDatabase { .. }), "{error}");
     assert_eq!(rows(&opened(&made.db())), before);
+    let other = made.folder.path().join("other/db");
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("notes"), "x").unwrap();
+    let error = restored(made.path(), made.genesis(), &other).unwrap_err();
+    assert!(matches!(error, FilesError::NotEmpty { .. }), "{error}");
+    assert_eq!(names(&other), ["notes"]);
 }
 
 #[test]
