@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vibecoin_config::{Config, Paths};
 use vibecoin_genesis::BuiltGenesis;
-use vibecoin_snapshots::{Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, check_free, fetch, restore};
+use vibecoin_snapshots::{
+    Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, check_free, clean, fetch, restore,
+};
 use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::{GenesisRecord, Store, StoreConfig};
 
@@ -80,18 +82,19 @@ impl Source {
         config: &Config,
         watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<(SnapshotInfo, RestoredHome), CliError> {
-        match self {
-            Self::Local(snapshot) => into_home(&snapshot, genesis, paths, config, watch),
+        let restored = match self {
+            Self::Local(snapshot) => into_home(&snapshot, genesis, paths, config, watch)?,
             Self::Url(url) => {
                 check_free(&paths.db)?;
                 let fetched = fetch(&url, &record(genesis), &paths.home, watch)?;
-                let restored = into_home(&fetched.snapshot, genesis, paths, config, watch)?;
-                if let Err(error) = fetched.remove() {
-                    output::note(&format!("warning: {error}"));
-                }
-                Ok(restored)
+                into_home(&fetched.snapshot, genesis, paths, config, watch)?
             }
+        };
+        // Fetched chunks, also those of other attempts. The restore has succeeded.
+        if let Err(error) = clean(&paths.home, &paths.db, &paths.snapshots) {
+            output::note(&format!("warning: {error}"));
         }
+        Ok(restored)
     }
 
     /// The description of the snapshot if the database of a home, whose lock the caller holds, began with its block: an

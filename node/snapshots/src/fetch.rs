@@ -91,17 +91,7 @@ fn begin(into: &Path, restore: &Restore) -> Result<PathBuf, FilesError> {
     let manifest = restore.manifest();
     let name = layout::folder_name(manifest.header.height.0, restore.id());
     let folder = into.join(format!("{FETCHED}{name}"));
-    let read = |error| FilesError::file("read", into)(error);
-    for entry in std::fs::read_dir(into).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if name.starts_with(FETCHED) && path != folder && path.is_dir() && !path.is_symlink() {
-            std::fs::remove_dir_all(&path).map_err(FilesError::file("delete", &path))?;
-        }
-    }
+    remove_fetched(into, Some(&folder))?;
     let chunks = folder.join(CHUNKS);
     // For what is missing and for the database behind it, so that not all is fetched in vain.
     let is_there = |info: &&ChunkInfo| chunks.join(layout::chunk_name(info)).exists();
@@ -114,13 +104,30 @@ fn begin(into: &Path, restore: &Restore) -> Result<PathBuf, FilesError> {
         .bytes
         .saturating_sub(kept)
         .saturating_add(database_bytes(manifest.bytes));
-    let free = layout::free_bytes(into).map_err(read)?;
+    let free = layout::free_bytes(into).map_err(FilesError::file("read", into))?;
     if free < needed {
         let path = if kept > 0 { folder } else { into.to_owned() };
         return Err(FilesError::Space { path, needed, free });
     }
     std::fs::create_dir_all(&chunks).map_err(FilesError::file("create", &chunks))?;
     Ok(folder)
+}
+
+/// Removes the folders with fetched chunks in a home, except one.
+pub fn remove_fetched(home: &Path, except: Option<&Path>) -> Result<(), FilesError> {
+    let read = |error| FilesError::file("read", home)(error);
+    for entry in std::fs::read_dir(home).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let is_fetched = name.strip_prefix(FETCHED).is_some_and(layout::is_folder_name);
+        if is_fetched && Some(path.as_path()) != except && path.is_dir() && !path.is_symlink() {
+            std::fs::remove_dir_all(&path).map_err(FilesError::file("delete", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns true if a file has this chunk.

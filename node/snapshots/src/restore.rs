@@ -121,18 +121,22 @@ struct Place {
 }
 
 impl Place {
-    /// Checks that the folder of the database is free, and removes the remains of a killed restore.
-    fn beside(db: &Path) -> Result<Self, FilesError> {
+    fn of(db: &Path) -> Self {
         let parent = match db.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
         let name = db.file_name().unwrap_or_default().to_string_lossy();
-        let place = Self {
+        Self {
             db: db.to_owned(),
             new: parent.join(format!(".{name}.restore")),
             parent,
-        };
+        }
+    }
+
+    /// Checks that the folder of the database is free, and removes the remains of a killed restore.
+    fn beside(db: &Path) -> Result<Self, FilesError> {
+        let place = Self::of(db);
         check_free(db)?;
         std::fs::create_dir_all(&place.parent).map_err(FilesError::file("create", &place.parent))?;
         place.clear()?;
@@ -178,10 +182,20 @@ pub fn check_free(db: &Path) -> Result<(), FilesError> {
         return Ok(());
     }
     let path = db.to_owned();
-    if std::fs::symlink_metadata(db.join(CURRENT)).is_ok() {
+    if has_database(db) {
         return Err(FilesError::HasDatabase { path });
     }
     Err(FilesError::NotEmpty { path })
+}
+
+/// Returns true if a folder holds a database.
+pub fn has_database(db: &Path) -> bool {
+    std::fs::symlink_metadata(db.join(CURRENT)).is_ok()
+}
+
+/// Removes the remains of a killed restore.
+pub fn remove_unfinished(db: &Path) -> Result<(), FilesError> {
+    Place::of(db).clear()
 }
 
 /// Returns true if a folder is absent or empty.

@@ -16,8 +16,8 @@ use support::{Chain, chain_in_memory, config, content};
 use vibecoin_primitives::{Hash, Height, StateKey};
 use vibecoin_snapshot::ChunkSizes;
 use vibecoin_snapshots::{
-    FilesError, Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, create, create_in_chunks, delete,
-    find, list, pack, restore, unwatched, verify,
+    FilesError, Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, clean, create, create_in_chunks,
+    delete, find, list, pack, restore, unwatched, verify,
 };
 use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::{GenesisRecord, Store, StoreConfig};
@@ -426,6 +426,32 @@ fn remains_of_a_killed_process_are_no_snapshot_and_are_removed() {
     create(&source, &made.snapshots(), &mut unwatched).unwrap();
     assert!(!unfinished.exists());
     assert_eq!(names(&made.snapshots()).len(), 1);
+}
+
+#[test]
+fn remains_in_a_home_are_removed_and_nothing_else() {
+    let made = made();
+    let home = made.db().parent().unwrap().to_owned();
+    let fetched = ".snapshot-7-0123456789abcdef";
+    for folder in [
+        ".db.restore",
+        fetched,
+        ".snapshot-notes",
+        "snapshots/.vibecoin-snapshot-7",
+    ] {
+        fs::create_dir_all(home.join(folder).join("chunks")).unwrap();
+    }
+    let clean = || clean(&home, &made.db(), &home.join("snapshots")).unwrap();
+    clean();
+    // A fetch goes on with its chunks until there is a database.
+    assert_eq!(
+        names(&home),
+        [".snapshot-7-0123456789abcdef", ".snapshot-notes", "snapshots"]
+    );
+    assert!(names(&home.join("snapshots")).is_empty());
+    made.restored().unwrap();
+    clean();
+    assert_eq!(names(&home), [".snapshot-notes", "db", "snapshots"]);
 }
 
 #[test]
