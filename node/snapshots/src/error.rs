@@ -99,6 +99,12 @@ pub enum FilesError {
         /// The folder of the database.
         path: PathBuf,
     },
+    /// The folder of the database is the root of a disk, which no rename replaces.
+    #[error("{} is a mount point, and a database is made beside its folder", path.display())]
+    MountPoint {
+        /// The folder of the database.
+        path: PathBuf,
+    },
     /// Too little space on the disk. Nothing is left of what was written, except the verified chunks of a fetch.
     #[error("{} has {free} bytes of space, about {needed} are needed", path.display())]
     Space {

@@ -5,6 +5,7 @@
 //! is begun again.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use vibecoin_storage::kv::RocksConfig;
@@ -76,7 +77,10 @@ pub fn restore(
             return Err(error);
         }
     };
-    place.swap_in()?;
+    if let Err(error) = place.swap_in() {
+        let _remains = place.clear();
+        return Err(error);
+    }
     Ok(RestoredHome {
         base: restored.base,
         accounts: restored.accounts,
@@ -121,17 +125,16 @@ struct Place {
 }
 
 impl Place {
+    /// The places of a database. A link to its folder is followed: the rename would replace the link.
     fn of(db: &Path) -> Self {
+        let db = std::fs::canonicalize(db).unwrap_or_else(|_| db.to_owned());
         let parent = match db.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        let name = db.file_name().unwrap_or_default().to_string_lossy();
-        Self {
-            db: db.to_owned(),
-            new: parent.join(format!(".{name}.restore")),
-            parent,
-        }
+        let name = db.file_name().unwrap_or_default();
+        let new = parent.join(format!(".{}.restore", name.to_string_lossy()));
+        Self { db, parent, new }
     }
 
     /// Checks that the folder of the database is free, and removes the remains of a killed restore.
@@ -173,11 +176,19 @@ impl Place {
     }
 }
 
-/// Checks that a database may be restored into a folder, which must be absent or empty.
+/// Checks that a database may be restored into a folder, which must be absent or empty, and on the disk of the folder
+/// that it is in.
 ///
 /// # Errors
-/// [`FilesError::HasDatabase`], [`FilesError::NotEmpty`].
+/// [`FilesError::MountPoint`], [`FilesError::HasDatabase`], [`FilesError::NotEmpty`].
 pub fn check_free(db: &Path) -> Result<(), FilesError> {
+    let place = Place::of(db);
+    // A folder that is absent is made on the disk of the other.
+    let disk = |folder: &Path| std::fs::metadata(folder).ok().map(|found| found.dev());
+    let (own, around) = (disk(&place.db), disk(&place.parent));
+    if own.is_some() && own != around {
+        return Err(FilesError::MountPoint { path: db.to_owned() });
+    }
     if is_free(db).map_err(FilesError::file("read", db))? {
         return Ok(());
     }

@@ -16,8 +16,8 @@ use support::{Chain, chain_in_memory, config, content};
 use vibecoin_primitives::{Hash, Height, StateKey};
 use vibecoin_snapshot::ChunkSizes;
 use vibecoin_snapshots::{
-    FilesError, Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, clean, create, create_in_chunks,
-    delete, find, list, pack, restore, unwatched, verify,
+    FilesError, Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, check_free, clean, create,
+    create_in_chunks, delete, find, list, pack, restore, unwatched, verify,
 };
 use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::{GenesisRecord, Store, StoreConfig};
@@ -384,6 +384,24 @@ fn nothing_is_replaced() {
     let error = restored(made.path(), made.genesis(), &other).unwrap_err();
     assert!(matches!(error, FilesError::NotEmpty { .. }), "{error}");
     assert_eq!(names(&other), ["notes"]);
+}
+
+#[test]
+fn a_mount_point_is_refused_and_a_link_to_the_folder_is_followed() {
+    let error = check_free(Path::new("/proc")).unwrap_err();
+    assert!(matches!(error, FilesError::MountPoint { .. }), "{error}");
+    let made = made();
+    let (disk, home) = (made.folder.path().join("disk"), made.folder.path().join("home"));
+    fs::create_dir_all(disk.join("db")).unwrap();
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::symlink(disk.join("db"), made.db()).unwrap();
+    made.restored().unwrap();
+    assert!(made.db().is_symlink());
+    assert_eq!(
+        (names(&disk), names(&home)),
+        (vec!["db".to_owned()], vec!["db".to_owned()])
+    );
+    assert_eq!(rows(&opened(&made.db())), rows(&made.store));
 }
 
 #[test]

@@ -31,6 +31,9 @@ impl From<FilesError> for CliError {
                     "restore into a home without a database: name another home, or move that folder away",
                 )
             }
+            FilesError::MountPoint { .. } => Self::new(Exit::Failure, message).hint(
+                "set storage.db_dir in the configuration to a folder below that mount point",
+            ),
             FilesError::Space { path, .. } => Self::new(Exit::DiskFull, message).hint(format!(
                 "free some space: `df {}` shows how much there is",
                 quoted_path(path)
