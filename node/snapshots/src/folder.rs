@@ -38,7 +38,11 @@ impl NewFolder {
             TryLockError::WouldBlock => FilesError::InUse { path: path.clone() },
             TryLockError::Error(error) => FilesError::file("lock", &path)(error),
         });
-        locked?;
+        if let Err(error) = locked {
+            // Empty. Where folders cannot be locked, each attempt would leave one.
+            let _remains = std::fs::remove_dir(&path);
+            return Err(error);
+        }
         Ok(Self {
             parent: parent.to_owned(),
             path,
