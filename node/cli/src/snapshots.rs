@@ -3,7 +3,6 @@
 pub mod running;
 pub mod stop;
 
-use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,18 +10,18 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vibecoin_config::{Config, Paths};
 use vibecoin_genesis::BuiltGenesis;
-use vibecoin_snapshots::{Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, check_free, fetch, restore};
+use vibecoin_snapshots::{
+    Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, check_free, clean, fetch, restore,
+};
 use vibecoin_storage::kv::RocksConfig;
-use vibecoin_storage::{GenesisRecord, StoreConfig};
+use vibecoin_storage::{GenesisRecord, Store, StoreConfig};
 
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output;
+use crate::{files, output};
 
-/// Time between two lines of progress on a terminal.
-const TERMINAL: Duration = Duration::from_secs(2);
-/// The same elsewhere.
-const LOG: Duration = Duration::from_secs(10);
+/// Time between two lines of progress.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Reason of the error of an operation that was stopped between two chunks.
 pub const STOPPED: &str = "stopped";
@@ -62,6 +61,14 @@ impl Source {
         Ok(Self::Local(Box::new(Snapshot::open(source)?)))
     }
 
+    /// Height of the snapshot, which is not known of a server's.
+    pub fn height(&self) -> Option<u64> {
+        match self {
+            Self::Local(snapshot) => Some(snapshot.manifest().header.height.0),
+            Self::Url(_) => None,
+        }
+    }
+
     /// Makes the database of a home, whose lock the caller holds. From a server the snapshot is fetched first, chunk by
     /// verified chunk, into the home; those chunks stay there for the next attempt if this one fails.
     ///
@@ -75,17 +82,49 @@ impl Source {
         config: &Config,
         watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<(SnapshotInfo, RestoredHome), CliError> {
-        match self {
-            Self::Local(snapshot) => into_home(&snapshot, genesis, paths, config, watch),
+        let restored = match self {
+            Self::Local(snapshot) => into_home(&snapshot, genesis, paths, config, watch)?,
             Self::Url(url) => {
                 check_free(&paths.db)?;
                 let fetched = fetch(&url, &record(genesis), &paths.home, watch)?;
-                let restored = into_home(&fetched.snapshot, genesis, paths, config, watch)?;
-                fetched.remove()?;
-                Ok(restored)
+                into_home(&fetched.snapshot, genesis, paths, config, watch)?
             }
+        };
+        // Fetched chunks, also those of other attempts. The restore has succeeded.
+        if let Err(error) = clean(&paths.home, &paths.db, &paths.snapshots) {
+            output::note(&format!("warning: {error}"));
         }
+        Ok(restored)
     }
+
+    /// The description of the snapshot if the database of a home, whose lock the caller holds, began with its block: an
+    /// earlier restore was killed after its last step. A server is not contacted, so of a URL this is not known.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn restored_before(&self, paths: &Paths, config: &Config) -> Result<Option<SnapshotInfo>, CliError> {
+        let Self::Local(snapshot) = self else {
+            return Ok(None);
+        };
+        if !files::exists(&paths.db.join("CURRENT"))? {
+            return Ok(None);
+        }
+        let (base, info) = (open(&paths.db, config)?.base(), snapshot.info());
+        Ok((base.height == info.height && base.hash == info.hash).then_some(info))
+    }
+}
+
+/// Opens the store of a stopped node: no state is materialised in the background.
+///
+/// # Errors
+/// Those of the store.
+pub fn open(db: &Path, config: &Config) -> Result<Store, CliError> {
+    let mut store = StoreConfig {
+        background: false,
+        ..StoreConfig::default()
+    };
+    store.rocks.block_cache_bytes = usize::try_from(config.storage.block_cache_bytes).unwrap_or(usize::MAX);
+    Ok(Store::open_path(db, None, store)?)
 }
 
 /// The chain of a genesis file, as a store records it.
@@ -121,11 +160,11 @@ pub fn view(info: &SnapshotInfo) -> Value {
         "stateRoot": info.state_root.to_string(),
         "chunks": info.chunks,
         "bytes": info.bytes.to_string(),
-        "path": info.path,
+        "path": info.path.display().to_string(),
     })
 }
 
-/// Lines of progress: one every two seconds on a terminal, every ten elsewhere.
+/// Lines of progress, one every two seconds.
 #[derive(Debug)]
 pub struct Meter {
     /// False where no lines are wanted (`--no-progress`).
@@ -138,16 +177,11 @@ pub struct Meter {
 impl Meter {
     /// A meter for lines on stderr, or for none.
     pub fn on_stderr(no_progress: bool) -> Self {
-        let every = if std::io::stderr().is_terminal() {
-            TERMINAL
-        } else {
-            LOG
-        };
         Self {
             shown: !no_progress,
-            every,
+            every: INTERVAL,
             phase: None,
-            next: every,
+            next: INTERVAL,
         }
     }
 

@@ -27,7 +27,7 @@ use crate::scrape::renderer;
 use crate::settings::{server_config, stop_timeout};
 use crate::shared::Shared;
 use crate::signals::Signals;
-use crate::snapshots::Snapshots;
+use crate::snapshots::{Snapshots, clean};
 use crate::start::{Opened, RunningThreads, Wires};
 use crate::threads::{Threads, give_way};
 
@@ -138,6 +138,7 @@ impl Node {
         let rpc_config = server_config(&config)?;
         let sockets = Sockets::bind(&config, &paths).await?;
         let opened = Opened::open(&paths, &config, &genesis, validator_key)?;
+        clean(&paths);
         let (store, height) = (opened.store.clone(), opened.height());
         let agent = format!("vibecoin/{}", build.version);
         let (wires, network) = Wires::connect(&paths, &config, &opened, agent, clock)?;

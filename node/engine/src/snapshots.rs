@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use tracing::{info, warn};
+use vibecoin_config::Paths;
 use vibecoin_rpc_backend::{SnapshotFacts, SnapshotJob, SnapshotMaker};
 use vibecoin_snapshots::{Progress, SnapshotInfo, create};
 use vibecoin_storage::{SnapshotSource, Store};
@@ -85,6 +86,13 @@ impl SnapshotMaker for Snapshots {
 
     fn job(&self) -> Option<SnapshotJob> {
         self.state.lock().job.clone()
+    }
+}
+
+/// Removes what killed processes left of snapshots in a home whose lock this process holds.
+pub fn clean(paths: &Paths) {
+    if let Err(error) = vibecoin_snapshots::clean(&paths.home, &paths.db, &paths.snapshots) {
+        warn!(target: "node::snapshot", %error, "remains of snapshots are not removed");
     }
 }
 

@@ -17,6 +17,10 @@ use crate::source::{Snapshot, SnapshotInfo};
 
 /// Number of positions in the key space that progress distinguishes: the first four bytes of a key.
 const POSITIONS: u64 = 1 << 32;
+/// Bytes that stay free on the disk of a snapshot, which is often that of the node's database.
+const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+/// Number of chunks between two checks of the free space; together they are smaller than the reserve.
+const CHUNKS_PER_CHECK: u64 = 16;
 
 /// Writes the snapshot of a state below `folder`, which is created. The files are synced, and appear by one rename of
 /// the whole folder; a name that is taken is not replaced.
@@ -24,8 +28,8 @@ const POSITIONS: u64 = 1 << 32;
 /// The store commits meanwhile. Memory: one chunk and the rows of the next, about 10 MiB.
 ///
 /// # Errors
-/// [`FilesError::Exists`] when the folder has the snapshot of this block, else a fault of the disk or the database.
-/// Nothing is left then.
+/// [`FilesError::Exists`] when the folder has the snapshot of this block, [`FilesError::Space`] before the disk is full,
+/// else a fault of the disk or the database. Nothing is left then.
 pub fn create(source: &SnapshotSource, folder: &Path, watch: Watch<'_>) -> Result<SnapshotInfo, FilesError> {
     create_in_chunks(source, folder, ChunkSizes::default(), watch)
 }
@@ -47,7 +51,7 @@ pub fn create_in_chunks(
     let new = NewFolder::begin(folder, &height.to_string())?;
     let chunks = new.path().join(CHUNKS);
     std::fs::create_dir(&chunks).map_err(FilesError::file("create", &chunks))?;
-    let manifest = write_chunks(source, &chunks, sizes, watch)?;
+    let manifest = write_chunks(source, folder, &chunks, sizes, watch)?;
     layout::sync_folder(&chunks).map_err(FilesError::file("sync", &chunks))?;
     let genesis = source.genesis();
     let certified = SnapshotManifest::new(
@@ -73,8 +77,10 @@ fn snapshot_of(source: &SnapshotSource, folder: &Path) -> Result<Option<PathBuf>
     Ok(same.map(|listed| listed.path))
 }
 
+/// Writes the chunks into `folder`, as long as its disk has enough space; `disk` is a folder on it that stays.
 fn write_chunks(
     source: &SnapshotSource,
+    disk: &Path,
     folder: &Path,
     sizes: ChunkSizes,
     watch: Watch<'_>,
@@ -93,8 +99,12 @@ fn write_chunks(
     });
     let slots = source.slots_from((Hash::ZERO, Hash::ZERO))?;
     let slots = slots.map(|row| row.map_err(FilesError::from));
-    let mut bytes = 0u64;
+    let (mut bytes, mut count) = (0u64, 0u64);
     let emit = |info: &ChunkInfo, chunk: Vec<u8>| {
+        if count.is_multiple_of(CHUNKS_PER_CHECK) {
+            check_space(disk)?;
+        }
+        count = count.saturating_add(1);
         write_new(&folder.join(layout::chunk_name(info)), &layout::store(&chunk))?;
         bytes = bytes.saturating_add(u64::from(info.bytes));
         report(
@@ -110,6 +120,18 @@ fn write_chunks(
     };
     let prove = |owner: &Hash, root: &Hash, prefix: &Nibbles| prove(source, owner, root, prefix);
     builder.build(accounts, slots, prove, emit).map_err(build_error)
+}
+
+fn check_space(disk: &Path) -> Result<(), FilesError> {
+    let free = layout::free_bytes(disk).map_err(FilesError::file("read", disk))?;
+    if free >= RESERVE_BYTES {
+        return Ok(());
+    }
+    Err(FilesError::Space {
+        path: disk.to_owned(),
+        needed: RESERVE_BYTES,
+        free,
+    })
 }
 
 fn prove(

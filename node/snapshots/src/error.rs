@@ -54,7 +54,8 @@ pub enum FilesError {
         /// The chunk and the violation.
         source: Box<ChunkError>,
     },
-    /// A chunk is missing, cut short, too long, or not what was written.
+    /// A chunk is missing, cut short, too long, or not what was written. A fault of the system while it is read is
+    /// [`FilesError::File`].
     #[error("{}: chunk {index} ({name}): {detail}", path.display())]
     ChunkFile {
         /// The file of the chunk, or the archive.
@@ -86,13 +87,25 @@ pub enum FilesError {
         /// The snapshot, or the archive.
         path: PathBuf,
     },
-    /// The folder of the database is not empty.
+    /// The folder of the database has one.
     #[error("{} holds a database already", path.display())]
     HasDatabase {
         /// The folder of the database.
         path: PathBuf,
     },
-    /// Too little space on the disk; nothing was written.
+    /// The folder of the database has something else.
+    #[error("{} is not empty and holds no database", path.display())]
+    NotEmpty {
+        /// The folder of the database.
+        path: PathBuf,
+    },
+    /// The folder of the database is the root of a disk, which no rename replaces.
+    #[error("{} is a mount point, and a database is made beside its folder", path.display())]
+    MountPoint {
+        /// The folder of the database.
+        path: PathBuf,
+    },
+    /// Too little space on the disk. Nothing is left of what was written, except the verified chunks of a fetch.
     #[error("{} has {free} bytes of space, about {needed} are needed", path.display())]
     Space {
         /// The folder.

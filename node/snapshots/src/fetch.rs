@@ -14,6 +14,7 @@ use crate::error::FilesError;
 use crate::http::Url;
 use crate::layout::{self, CHUNKS, MANIFEST};
 use crate::progress::{Phase, Progress, Watch, report};
+use crate::restore::database_bytes;
 use crate::source::{Snapshot, chunk_file};
 use crate::verify::trust_of;
 
@@ -44,8 +45,9 @@ impl Fetched {
 /// Memory: one chunk, packed and unpacked, and the manifest.
 ///
 /// # Errors
-/// [`FilesError::Source`] names the file that the server does not give, or not in time; else the damage, with the
-/// address of the chunk. Chunks that were verified are kept for the next attempt.
+/// [`FilesError::Source`] names the file that the server does not give, or not in time; [`FilesError::Space`] comes
+/// before the first chunk, and names the folder with the chunks of an earlier attempt; else the damage, with the address
+/// of the chunk. Chunks that were verified are kept for the next attempt.
 pub fn fetch(
     url: &str,
     genesis: &GenesisRecord,
@@ -84,33 +86,48 @@ pub fn fetch(
     })
 }
 
-/// Makes the folder of this snapshot, and removes those of others.
+/// Makes the folder of this snapshot, and removes those of others. Checks the space for the fetch and the restore.
 fn begin(into: &Path, restore: &Restore) -> Result<PathBuf, FilesError> {
     let manifest = restore.manifest();
     let name = layout::folder_name(manifest.header.height.0, restore.id());
     let folder = into.join(format!("{FETCHED}{name}"));
-    let read = |error| FilesError::file("read", into)(error);
-    for entry in std::fs::read_dir(into).map_err(read)? {
+    remove_fetched(into, Some(&folder))?;
+    let chunks = folder.join(CHUNKS);
+    // For what is missing and for the database behind it, so that not all is fetched in vain.
+    let is_there = |info: &&ChunkInfo| chunks.join(layout::chunk_name(info)).exists();
+    let kept = manifest
+        .chunks
+        .iter()
+        .filter(is_there)
+        .fold(0u64, |sum, info| sum.saturating_add(u64::from(info.bytes)));
+    let needed = manifest
+        .bytes
+        .saturating_sub(kept)
+        .saturating_add(database_bytes(manifest.bytes));
+    let free = layout::free_bytes(into).map_err(FilesError::file("read", into))?;
+    if free < needed {
+        let path = if kept > 0 { folder } else { into.to_owned() };
+        return Err(FilesError::Space { path, needed, free });
+    }
+    std::fs::create_dir_all(&chunks).map_err(FilesError::file("create", &chunks))?;
+    Ok(folder)
+}
+
+/// Removes the folders with fetched chunks in a home, except one.
+pub fn remove_fetched(home: &Path, except: Option<&Path>) -> Result<(), FilesError> {
+    let read = |error| FilesError::file("read", home)(error);
+    for entry in std::fs::read_dir(home).map_err(read)? {
         let path = entry.map_err(read)?.path();
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        if name.starts_with(FETCHED) && path != folder && path.is_dir() && !path.is_symlink() {
+        let is_fetched = name.strip_prefix(FETCHED).is_some_and(layout::is_folder_name);
+        if is_fetched && Some(path.as_path()) != except && path.is_dir() && !path.is_symlink() {
             std::fs::remove_dir_all(&path).map_err(FilesError::file("delete", &path))?;
         }
     }
-    let free = layout::free_bytes(into).map_err(read)?;
-    if free < manifest.bytes {
-        return Err(FilesError::Space {
-            path: into.to_owned(),
-            needed: manifest.bytes,
-            free,
-        });
-    }
-    let chunks = folder.join(CHUNKS);
-    std::fs::create_dir_all(&chunks).map_err(FilesError::file("create", &chunks))?;
-    Ok(folder)
+    Ok(())
 }
 
 /// Returns true if a file has this chunk.

@@ -4,6 +4,9 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use crate::error::FilesError;
 use crate::layout::{UNFINISHED, sync_folder};
 
@@ -35,7 +38,11 @@ impl NewFolder {
             TryLockError::WouldBlock => FilesError::InUse { path: path.clone() },
             TryLockError::Error(error) => FilesError::file("lock", &path)(error),
         });
-        locked?;
+        if let Err(error) = locked {
+            // Empty. Where folders cannot be locked, each attempt would leave one.
+            let _remains = std::fs::remove_dir(&path);
+            return Err(error);
+        }
         Ok(Self {
             parent: parent.to_owned(),
             path,
@@ -73,14 +80,21 @@ impl Drop for NewFolder {
 }
 
 /// Renames, but not over an existing entry.
-fn rename_new(from: &Path, to: &Path) -> Result<(), FilesError> {
+pub fn rename_new(from: &Path, to: &Path) -> Result<(), FilesError> {
+    let exists = || FilesError::Exists { path: to.to_owned() };
     if std::fs::symlink_metadata(to).is_ok() {
-        return Err(FilesError::Exists { path: to.to_owned() });
+        return Err(exists());
     }
-    std::fs::rename(from, to).map_err(FilesError::file("rename", from))
+    let renamed = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) => return Err(exists()),
+        // The file system has no such rename.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => std::fs::rename(from, to),
+        renamed => renamed.map_err(io::Error::from),
+    };
+    renamed.map_err(FilesError::file("rename", from))
 }
 
-/// Removes folders that killed processes left unfinished; those of running ones are locked.
+/// Removes folders and files that killed processes left unfinished; those of running ones are locked.
 pub fn remove_remains(parent: &Path) -> Result<(), FilesError> {
     let read = |error| FilesError::file("read", parent)(error);
     for entry in std::fs::read_dir(parent).map_err(read)? {
@@ -90,14 +104,20 @@ pub fn remove_remains(parent: &Path) -> Result<(), FilesError> {
             .to_str()
             .is_some_and(|name| name.starts_with(UNFINISHED));
         let path = entry.path();
-        if !is_unfinished || path.is_symlink() || !path.is_dir() {
+        let is_folder = path.is_dir();
+        if !is_unfinished || path.is_symlink() || !(is_folder || path.is_file()) {
             continue;
         }
-        let Ok(folder) = File::open(&path) else {
+        let Ok(remains) = File::open(&path) else {
             continue;
         };
-        if folder.try_lock().is_ok() {
-            std::fs::remove_dir_all(&path).map_err(FilesError::file("delete", &path))?;
+        if remains.try_lock().is_ok() {
+            let removed = if is_folder {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+            removed.map_err(FilesError::file("delete", &path))?;
         }
     }
     Ok(())

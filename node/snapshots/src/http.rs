@@ -21,7 +21,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The lowest rate, in bytes per second.
 const RATE_MIN: u64 = 64 * 1024;
 /// Maximum bytes of the head of an answer.
-const HEAD_BYTES_MAX: u64 = 16 * 1024;
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Number of requests for one file before it is given up.
 const ATTEMPTS_MAX: u32 = 3;
 /// Bytes read at a time.
@@ -209,12 +209,10 @@ struct Head {
 impl Head {
     fn read(answer: &mut BufReader<TcpStream>) -> Result<Self, Fault> {
         let deadline = Deadline::of(0);
-        let mut limited = answer.take(HEAD_BYTES_MAX);
+        let mut left = HEAD_BYTES_MAX;
         let mut lines = Vec::new();
         loop {
-            let mut line = Vec::new();
-            limited.read_until(b'\n', &mut line)?;
-            deadline.check()?;
+            let line = read_line(answer, &mut left, &deadline)?;
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             if !line.ends_with(b"\n") {
                 return Err(Fault::last("the server does not answer with HTTP".to_owned()));
@@ -247,6 +245,35 @@ impl Head {
         };
         Ok(Self { status, length })
     }
+}
+
+/// Reads a line with its line feed, of at most `left` bytes, which it reduces; without one at the end of the answer or
+/// of `left`. The time is checked after every read, because a server may send a line byte by byte.
+fn read_line(
+    answer: &mut BufReader<TcpStream>,
+    left: &mut usize,
+    deadline: &Deadline,
+) -> Result<Vec<u8>, Fault> {
+    let mut line = Vec::new();
+    while *left > 0 && !line.ends_with(b"\n") {
+        let got = match answer.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            got => got?,
+        };
+        if got.is_empty() {
+            break;
+        }
+        let end = got
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(got.len(), |at| at.saturating_add(1));
+        let taken = end.min(*left);
+        line.extend_from_slice(got.get(..taken).unwrap_or_default());
+        answer.consume(taken);
+        *left = left.saturating_sub(taken);
+        deadline.check()?;
+    }
+    Ok(line)
 }
 
 /// Reads up to `length` bytes behind `bytes`, and returns their number.

@@ -22,6 +22,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use vibecoin_primitives::{Domain, Hash};
 use vibecoin_snapshot::ChunkInfo;
 
@@ -29,8 +30,9 @@ use vibecoin_snapshot::ChunkInfo;
 pub const MANIFEST: &str = "manifest";
 /// Folder of the chunks in the folder of a snapshot.
 pub const CHUNKS: &str = "chunks";
-/// Start of the names of folders that are not complete: being written, or being deleted.
-pub const UNFINISHED: &str = ".new-";
+/// Start of the names of folders and files that are not complete: being written, or being deleted. No other program
+/// uses it, because remains with such a name are removed wherever snapshots are made or deleted.
+pub const UNFINISHED: &str = ".vibecoin-snapshot-";
 /// First bytes of an archive.
 pub const ARCHIVE_MAGIC: [u8; 8] = *b"vbsnap\0\x01";
 /// Ending of the names of archives.
@@ -58,6 +60,19 @@ pub fn chunk_name(info: &ChunkInfo) -> String {
 pub fn folder_name(height: u64, id: &Hash) -> String {
     let id = digits(id);
     format!("{height}-{}", id.get(..ID_DIGITS).unwrap_or(&id))
+}
+
+/// Returns true for a name that [`folder_name`] forms.
+pub fn is_folder_name(name: &str) -> bool {
+    let Some((height, id)) = name.split_once('-') else {
+        return false;
+    };
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    height
+        .parse::<u64>()
+        .is_ok_and(|number| number.to_string() == height)
+        && id.len() == ID_DIGITS
+        && id.bytes().all(is_hex)
 }
 
 /// Maximum bytes of the stored form of a chunk.
@@ -123,6 +138,20 @@ pub fn read_bounded(file: impl Read, max: usize) -> io::Result<Option<Vec<u8>>> 
     Ok((bytes.len() <= max).then_some(bytes))
 }
 
+/// Returns true for an error that shows damage of a snapshot, not a fault of the system: a file is missing, cut short,
+/// or not a plain one.
+pub fn is_damage(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::NotFound,
+        io::ErrorKind::NotADirectory,
+        io::ErrorKind::InvalidInput,
+        io::ErrorKind::UnexpectedEof,
+    ];
+    // A link, and a socket.
+    let codes = [Errno::LOOP, Errno::NXIO].map(|code| Some(code.raw_os_error()));
+    kinds.contains(&error.kind()) || codes.contains(&error.raw_os_error())
+}
+
 /// Makes the entries of a folder durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -150,6 +179,36 @@ mod tests {
             bytes: u32::try_from(chunk.len()).unwrap(),
             rows: 1,
             hash: chunk_hash(chunk),
+        }
+    }
+
+    #[test]
+    fn names_of_snapshots_are_distinguished_from_others() {
+        for height in [0, 1, 30, u64::MAX] {
+            assert!(is_folder_name(&folder_name(height, &Hash([0xab; 32]))));
+        }
+        for name in [
+            "",
+            "db",
+            "-0123456789abcdef",
+            "1-0123456789abcde",
+            "1-0123456789abcdef0",
+            "1-0123456789ABCDEF",
+            "+1-0123456789abcdef",
+            "01-0123456789abcdef",
+            "1-2-0123456789abcdef",
+        ] {
+            assert!(!is_folder_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn faults_of_the_system_are_no_damage() {
+        for code in [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NXIO] {
+            assert!(is_damage(&io::Error::from(code)), "{code:?}");
+        }
+        for code in [Errno::ACCESS, Errno::IO, Errno::MFILE, Errno::NOMEM] {
+            assert!(!is_damage(&io::Error::from(code)), "{code:?}");
         }
     }
 

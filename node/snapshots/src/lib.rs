@@ -14,13 +14,15 @@
 //!   read or unpacked, and the manifest by the format.
 //! - [`fetch()`] copies a snapshot from a folder of an HTTP server, chunk by verified chunk.
 //! - A snapshot and a restored database come into being by the rename of a whole, synced folder. What a killed process
-//!   leaves has a name that begins with a dot, and the next one that works in that place removes it.
+//!   leaves has a name that begins with a dot; the next one that works in that place removes it, and [`clean()`] what is
+//!   in a home.
 //! - Memory: creating and verifying hold one chunk packed, unpacked and decoded, about 10 MiB; a restore in addition
 //!   one piece of rows of the store's (32 MiB and its overhead) and RocksDB's buffers. The manifest takes up to 32 MiB.
 //!
 //! Reading order: [`create()`], `layout` (names, stored form of a chunk), [`source`], [`verify()`], [`restore()`],
 //! [`list()`], [`pack()`].
 
+mod clean;
 mod create;
 mod error;
 mod fetch;
@@ -35,6 +37,7 @@ mod rows;
 pub mod source;
 mod verify;
 
+pub use clean::clean;
 pub use create::{create, create_in_chunks};
 pub use error::FilesError;
 pub use fetch::{Fetched, fetch};

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::FilesError;
 use crate::folder::remove_remains;
-use crate::layout::{ARCHIVE_ENDING, UNFINISHED, digits, sync_folder};
-use crate::source::{Snapshot, SnapshotInfo};
+use crate::layout::{ARCHIVE_ENDING, MANIFEST, UNFINISHED, digits, is_folder_name, sync_folder};
+use crate::source::{Snapshot, SnapshotInfo, not_a_snapshot};
 
 /// Minimum number of digits of an id that name a snapshot.
 const ID_DIGITS_MIN: usize = 4;
@@ -20,7 +20,8 @@ pub struct Listed {
 }
 
 /// The snapshots in a folder: folders and archives, ascending by height, those without a description last. Folders
-/// that are being written are left out; a folder that does not exist has none.
+/// that are being written are left out, as are others that neither have the name of a snapshot nor hold one; a folder
+/// that does not exist has none.
 ///
 /// # Errors
 /// [`FilesError::File`].
@@ -41,6 +42,9 @@ pub fn list(folder: &Path) -> Result<Vec<Listed>, FilesError> {
             continue;
         }
         let found = Snapshot::open(&path).map(|snapshot| snapshot.info());
+        if found.is_err() && !is_folder_name(name) && !name.ends_with(ARCHIVE_ENDING) {
+            continue;
+        }
         all.push(Listed { path, found });
     }
     all.sort_by_key(|listed| {
@@ -88,20 +92,39 @@ pub fn find(folder: &Path, id: &str) -> Result<PathBuf, FilesError> {
     }
 }
 
-/// Deletes the snapshot that [`find`] returned. It disappears by one rename; a process that is killed then leaves
-/// remains that the next one removes.
+/// Deletes the snapshot that [`find`] returned: an archive, a link, or a folder that has the name of a snapshot and
+/// holds a manifest. A folder disappears by one rename; a process that is killed then leaves remains that the next one
+/// removes.
 ///
 /// # Errors
-/// [`FilesError::File`].
+/// [`FilesError::NotASnapshot`] for anything else, which stays; [`FilesError::File`].
 pub fn delete(path: &Path) -> Result<(), FilesError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    if path.is_dir() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let gone = folder.join(format!("{UNFINISHED}{name}"));
-        std::fs::rename(path, &gone).map_err(FilesError::file("delete", path))?;
-        remove_remains(folder)?;
+    let failed = |error| FilesError::file("delete", path)(error);
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let kind = std::fs::symlink_metadata(path).map_err(failed)?.file_type();
+    if kind.is_symlink() || (kind.is_file() && name.ends_with(ARCHIVE_ENDING)) {
+        std::fs::remove_file(path).map_err(failed)?;
     } else {
-        std::fs::remove_file(path).map_err(FilesError::file("delete", path))?;
+        if !is_folder_name(name) || std::fs::symlink_metadata(path.join(MANIFEST)).is_err() {
+            let detail =
+                "its name is not that of a snapshot, or it holds no file `manifest`; it is not deleted";
+            return Err(not_a_snapshot(path, detail));
+        }
+        remove_remains(folder)?;
+        let gone = folder.join(format!("{UNFINISHED}{name}"));
+        std::fs::rename(path, &gone).map_err(failed)?;
+        match std::fs::remove_dir_all(&gone) {
+            // Another process has removed the remains.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.map_err(FilesError::file("delete", &gone))?,
+        }
     }
     sync_folder(folder).map_err(FilesError::file("sync", folder))
 }

@@ -1,10 +1,12 @@
 //! A snapshot as one file.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::FilesError;
+use crate::folder::{remove_remains, rename_new};
 use crate::layout::{ARCHIVE_MAGIC, UNFINISHED, sync_folder};
 use crate::progress::{Phase, Progress, Watch, report};
 use crate::source::Snapshot;
@@ -23,15 +25,28 @@ pub fn pack(snapshot: &Snapshot, to: &Path, watch: Watch<'_>) -> Result<(), File
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let name = to.file_name().unwrap_or_default().to_string_lossy();
-    let new = Unfinished(folder.join(format!("{UNFINISHED}{name}")));
-    write(snapshot, &new.0, watch)?;
-    std::fs::rename(&new.0, to).map_err(FilesError::file("rename", &new.0))?;
+    // Remains that cannot be removed, as those of another user, are not in the way.
+    let _remains = remove_remains(folder);
+    let (new, file) = Unfinished::begin(folder)?;
+    write(snapshot, &file, &new.0, watch)?;
+    rename_new(&new.0, to)?;
     sync_folder(folder).map_err(FilesError::file("sync", folder))
 }
 
-/// A temporary file. One that a killed process left is overwritten by the next of its name.
+/// A temporary file with a name of its own, removed when it is dropped.
 struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn begin(folder: &Path) -> Result<(Self, File), FilesError> {
+        // The keys of a hasher are random.
+        let number = RandomState::new().build_hasher().finish();
+        let path = folder.join(format!("{UNFINISHED}{number:016x}"));
+        let file = File::create_new(&path).map_err(FilesError::file("create", &path))?;
+        // Where files cannot be locked, remains of others are not removed either.
+        let _locked = file.try_lock();
+        Ok((Self(path), file))
+    }
+}
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
@@ -40,9 +55,9 @@ impl Drop for Unfinished {
     }
 }
 
-fn write(snapshot: &Snapshot, to: &Path, watch: Watch<'_>) -> Result<(), FilesError> {
+fn write(snapshot: &Snapshot, file: &File, to: &Path, watch: Watch<'_>) -> Result<(), FilesError> {
     let failed = |error| FilesError::file("write", to)(error);
-    let mut out = BufWriter::new(File::create(to).map_err(failed)?);
+    let mut out = BufWriter::new(file);
     let manifest = snapshot.certified().to_bytes();
     out.write_all(&ARCHIVE_MAGIC).map_err(failed)?;
     framed(&mut out, &manifest).map_err(failed)?;
@@ -61,7 +76,7 @@ fn write(snapshot: &Snapshot, to: &Path, watch: Watch<'_>) -> Result<(), FilesEr
             },
         )?;
     }
-    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    out.flush().map_err(failed)?;
     file.sync_all().map_err(failed)
 }
 

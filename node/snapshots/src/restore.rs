@@ -5,6 +5,7 @@
 //! is begun again.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use vibecoin_storage::kv::RocksConfig;
@@ -22,6 +23,15 @@ use crate::verify;
 const DATABASE_BYTES_PER_BYTE: u64 = 6;
 /// Bytes of a database besides.
 const DATABASE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// File that every database has.
+const CURRENT: &str = "CURRENT";
+
+/// Bytes of the database of a snapshot with so many bytes of chunks, at most.
+pub const fn database_bytes(bytes: u64) -> u64 {
+    bytes
+        .saturating_mul(DATABASE_BYTES_PER_BYTE)
+        .saturating_add(DATABASE_BYTES_MIN)
+}
 
 /// Result of a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +50,9 @@ pub struct RestoredHome {
 /// The caller holds the lock of the home. Remains of a killed restore are removed first.
 ///
 /// # Errors
-/// [`FilesError::HasDatabase`], [`FilesError::Space`], [`FilesError::OfGenesis`] before anything is written; the damage
-/// of the snapshot; a fault of the disk. There is no database in `db` then, and nothing beside it.
+/// [`FilesError::HasDatabase`], [`FilesError::NotEmpty`], [`FilesError::Space`], [`FilesError::OfGenesis`] before
+/// anything is written; the damage of the snapshot; a fault of the disk. There is no new database in `db` then, and
+/// nothing beside it.
 pub fn restore(
     snapshot: &Snapshot,
     genesis: &GenesisRecord,
@@ -66,7 +77,10 @@ pub fn restore(
             return Err(error);
         }
     };
-    place.swap_in()?;
+    if let Err(error) = place.swap_in() {
+        let _remains = place.clear();
+        return Err(error);
+    }
     Ok(RestoredHome {
         base: restored.base,
         accounts: restored.accounts,
@@ -111,18 +125,21 @@ struct Place {
 }
 
 impl Place {
-    /// Checks that the folder of the database is free, and removes the remains of a killed restore.
-    fn beside(db: &Path) -> Result<Self, FilesError> {
+    /// The places of a database. A link to its folder is followed: the rename would replace the link.
+    fn of(db: &Path) -> Self {
+        let db = std::fs::canonicalize(db).unwrap_or_else(|_| db.to_owned());
         let parent = match db.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        let name = db.file_name().unwrap_or_default().to_string_lossy();
-        let place = Self {
-            db: db.to_owned(),
-            new: parent.join(format!(".{name}.restore")),
-            parent,
-        };
+        let name = db.file_name().unwrap_or_default();
+        let new = parent.join(format!(".{}.restore", name.to_string_lossy()));
+        Self { db, parent, new }
+    }
+
+    /// Checks that the folder of the database is free, and removes the remains of a killed restore.
+    fn beside(db: &Path) -> Result<Self, FilesError> {
+        let place = Self::of(db);
         check_free(db)?;
         std::fs::create_dir_all(&place.parent).map_err(FilesError::file("create", &place.parent))?;
         place.clear()?;
@@ -131,9 +148,7 @@ impl Place {
 
     fn check_space(&self, bytes: u64) -> Result<(), FilesError> {
         let free = free_bytes(&self.parent).map_err(FilesError::file("read", &self.parent))?;
-        let needed = bytes
-            .saturating_mul(DATABASE_BYTES_PER_BYTE)
-            .saturating_add(DATABASE_BYTES_MIN);
+        let needed = database_bytes(bytes);
         if free >= needed {
             return Ok(());
         }
@@ -161,15 +176,37 @@ impl Place {
     }
 }
 
-/// Checks that a database may be restored into a folder, which must be absent or empty.
+/// Checks that a database may be restored into a folder, which must be absent or empty, and on the disk of the folder
+/// that it is in.
 ///
 /// # Errors
-/// [`FilesError::HasDatabase`].
+/// [`FilesError::MountPoint`], [`FilesError::HasDatabase`], [`FilesError::NotEmpty`].
 pub fn check_free(db: &Path) -> Result<(), FilesError> {
+    let place = Place::of(db);
+    // A folder that is absent is made on the disk of the other.
+    let disk = |folder: &Path| std::fs::metadata(folder).ok().map(|found| found.dev());
+    let (own, around) = (disk(&place.db), disk(&place.parent));
+    if own.is_some() && own != around {
+        return Err(FilesError::MountPoint { path: db.to_owned() });
+    }
     if is_free(db).map_err(FilesError::file("read", db))? {
         return Ok(());
     }
-    Err(FilesError::HasDatabase { path: db.to_owned() })
+    let path = db.to_owned();
+    if has_database(db) {
+        return Err(FilesError::HasDatabase { path });
+    }
+    Err(FilesError::NotEmpty { path })
+}
+
+/// Returns true if a folder holds a database.
+pub fn has_database(db: &Path) -> bool {
+    std::fs::symlink_metadata(db.join(CURRENT)).is_ok()
+}
+
+/// Removes the remains of a killed restore.
+pub fn remove_unfinished(db: &Path) -> Result<(), FilesError> {
+    Place::of(db).clear()
 }
 
 /// Returns true if a folder is absent or empty.

@@ -82,6 +82,9 @@ impl Snapshot {
         let manifest = path.join(MANIFEST);
         let file = layout::open_plain(&manifest).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => not_a_snapshot(path, "it holds no file `manifest`"),
+            _ if layout::is_damage(&error) => {
+                not_a_snapshot(path, &format!("its manifest cannot be read: {error}"))
+            }
             _ => FilesError::file("read", &manifest)(error),
         })?;
         let bytes = layout::read_bounded(file, SnapshotManifest::BYTES_MAX)
@@ -102,7 +105,11 @@ impl Snapshot {
         let head = file
             .read_exact_at(&mut magic, 0)
             .and_then(|()| file.read_exact_at(&mut len, AFTER_MAGIC));
-        if head.is_err() || magic != ARCHIVE_MAGIC {
+        let is_cut = match head {
+            Err(error) if !layout::is_damage(&error) => return Err(read(error)),
+            head => head.is_err(),
+        };
+        if is_cut || magic != ARCHIVE_MAGIC {
             return Err(not_a_snapshot(
                 path,
                 "it does not begin as an archive of one does",
@@ -116,7 +123,11 @@ impl Snapshot {
             return Err(not_a_snapshot(path, &detail));
         }
         let mut manifest = vec![0; bytes];
-        file.read_exact_at(&mut manifest, from).map_err(read)?;
+        file.read_exact_at(&mut manifest, from)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => not_a_snapshot(path, "its manifest is cut short"),
+                _ => read(error),
+            })?;
         let certified = read_manifest(path, &manifest)?;
         let first = from.saturating_add(u64::from(u32::from_le_bytes(len)));
         let chunks = spans(path, &file, &certified.manifest, first, end)?;
@@ -204,20 +215,20 @@ impl Snapshot {
     pub(crate) fn stored_chunk(&self, index: u32) -> Result<(ChunkInfo, Vec<u8>), FilesError> {
         let info = self.info_of(index)?;
         let damaged = |detail: String| chunk_file(&self.chunk_path(&info), index, &info, detail);
+        let unread = |error| unread_chunk(&self.chunk_path(&info), index, &info, error);
         let stored = match &self.place {
             Place::Folder => {
                 let max = layout::stored_bytes_max(&info);
                 layout::open_plain(&self.chunk_path(&info))
                     .and_then(|file| layout::read_bounded(file, max))
-                    .map_err(|error| damaged(format!("cannot be read: {error}")))?
+                    .map_err(unread)?
                     .ok_or_else(|| damaged(format!("more than {max} bytes, the most that it can have")))?
             }
             Place::Archive { file, chunks } => {
                 let span = usize::try_from(index).ok().and_then(|index| chunks.get(index));
                 let span = span.ok_or_else(|| damaged("not in the archive".to_owned()))?;
                 let mut stored = vec![0; usize::try_from(span.bytes).unwrap_or(0)];
-                file.read_exact_at(&mut stored, span.at)
-                    .map_err(|error| damaged(format!("cannot be read: {error}")))?;
+                file.read_exact_at(&mut stored, span.at).map_err(unread)?;
                 stored
             }
         };
@@ -265,7 +276,7 @@ fn spans(
         let mut len = [0; LENGTH_BYTES];
         let damaged = |detail: String| chunk_file(path, index, info, detail);
         file.read_exact_at(&mut len, at)
-            .map_err(|error| damaged(format!("its length at byte {at} cannot be read: {error}")))?;
+            .map_err(|error| unread_chunk(path, index, info, error))?;
         let bytes = u32::from_le_bytes(len);
         at = at.saturating_add(LENGTH_BYTES as u64);
         let max = layout::stored_bytes_max(info);
@@ -295,11 +306,19 @@ fn read_manifest(path: &Path, bytes: &[u8]) -> Result<SnapshotManifest, FilesErr
     })
 }
 
-fn not_a_snapshot(path: &Path, detail: &str) -> FilesError {
+pub(crate) fn not_a_snapshot(path: &Path, detail: &str) -> FilesError {
     FilesError::NotASnapshot {
         path: path.to_owned(),
         detail: detail.to_owned(),
     }
+}
+
+/// The error of a chunk that cannot be read: damage, or a fault of the system.
+fn unread_chunk(path: &Path, index: u32, info: &ChunkInfo, error: std::io::Error) -> FilesError {
+    if layout::is_damage(&error) {
+        return chunk_file(path, index, info, format!("cannot be read: {error}"));
+    }
+    FilesError::file("read", path)(error)
 }
 
 pub(crate) fn chunk_file(path: &Path, index: u32, info: &ChunkInfo, detail: String) -> FilesError {

@@ -36,6 +36,10 @@ enum Manner {
     Stall,
     /// One byte of the file is another.
     Flipped,
+    /// A head without a line feed, one byte a second.
+    DrippedHead,
+    /// A body of one byte a second.
+    DrippedBody,
     /// More bytes than the manifest allows, without end.
     Endless,
     /// A length of 2^63.
@@ -122,6 +126,11 @@ fn answer(mut stream: TcpStream, file: &[u8], from: usize, manner: Manner) -> st
             stream.write_all(whole.as_bytes())?;
             stream.write_all(&other)
         }
+        Manner::DrippedHead => drip(&mut stream),
+        Manner::DrippedBody => {
+            stream.write_all(whole.as_bytes())?;
+            drip(&mut stream)
+        }
         Manner::Endless => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
             loop {
@@ -136,6 +145,14 @@ fn answer(mut stream: TcpStream, file: &[u8], from: usize, manner: Manner) -> st
         Manner::Missing => stream.write_all(head("404 Not Found", 0).as_bytes()),
         Manner::Elsewhere => stream
             .write_all(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
+    }
+}
+
+/// Sends a byte a second: less than the time without a byte after which a connection is given up.
+fn drip(stream: &mut TcpStream) -> std::io::Result<()> {
+    loop {
+        stream.write_all(b"x")?;
+        std::thread::sleep(Duration::from_secs(1));
     }
 }
 
@@ -293,4 +310,19 @@ fn a_server_that_stalls_is_left_and_named() {
     let url = format!("http://{}", silent.local_addr().unwrap());
     let error = fetch(&url, made.store.genesis(), &made.home(), &mut unwatched).unwrap_err();
     assert!(error.to_string().contains(&format!("{url}/manifest")), "{error}");
+}
+
+#[test]
+fn a_server_that_drips_is_left_in_time() {
+    let made = made();
+    for manner in [Manner::DrippedHead, Manner::DrippedBody] {
+        let server = made.serve(move |_, _| manner);
+        let begun = Instant::now();
+        let error = made.fetch(&server).unwrap_err();
+        assert!(
+            matches!(&error, FilesError::Source { detail, .. } if detail.contains("not complete within")),
+            "{manner:?}: {error}"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(20), "{manner:?}: {error}");
+    }
 }

@@ -16,8 +16,8 @@ use support::{Chain, chain_in_memory, config, content};
 use vibecoin_primitives::{Hash, Height, StateKey};
 use vibecoin_snapshot::ChunkSizes;
 use vibecoin_snapshots::{
-    FilesError, Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, create, create_in_chunks, delete,
-    find, list, pack, restore, unwatched, verify,
+    FilesError, Phase, Progress, RestoredHome, Snapshot, SnapshotInfo, check_free, clean, create,
+    create_in_chunks, delete, find, list, pack, restore, unwatched, verify,
 };
 use vibecoin_storage::kv::RocksConfig;
 use vibecoin_storage::{GenesisRecord, Store, StoreConfig};
@@ -251,8 +251,7 @@ fn files_that_are_cut_missing_swapped_or_endless_are_refused() {
         let elsewhere = made.folder.path().join("elsewhere");
         fs::write(&elsewhere, &whole).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
-        let error = made.verified().unwrap_err();
-        assert_eq!(error.chunk(), index, "{error}");
+        assert_eq!(refused(&made).0, index, "a link");
         fs::remove_file(&file).unwrap();
         // Sparse, of 1 TiB: refused without being read to its end.
         fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
@@ -314,6 +313,19 @@ fn an_archive_is_the_same_snapshot() {
     pack(&snapshot, &file, &mut unwatched).unwrap();
     let error = pack(&snapshot, &file, &mut unwatched).unwrap_err();
     assert!(matches!(error, FilesError::Exists { .. }), "{error}");
+    // An archive that appears meanwhile stays, and nothing is left beside it.
+    let raced = made.folder.path().join("raced.vbsnap");
+    let error = pack(&snapshot, &raced, &mut |_| {
+        fs::write(&raced, "another").unwrap();
+        ControlFlow::Continue(())
+    })
+    .unwrap_err();
+    assert!(matches!(error, FilesError::Exists { .. }), "{error}");
+    assert_eq!(fs::read(&raced).unwrap(), b"another");
+    assert_eq!(
+        names(made.folder.path()),
+        ["raced.vbsnap", "snapshots", "state.vbsnap"]
+    );
     let packed = Snapshot::open(&file).unwrap().info();
     let expected = SnapshotInfo {
         path: file.clone(),
@@ -366,6 +378,30 @@ fn nothing_is_replaced() {
     let error = made.restored().unwrap_err();
     assert!(matches!(error, FilesError::HasDatabase { .. }), "{error}");
     assert_eq!(rows(&opened(&made.db())), before);
+    let other = made.folder.path().join("other/db");
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("notes"), "x").unwrap();
+    let error = restored(made.path(), made.genesis(), &other).unwrap_err();
+    assert!(matches!(error, FilesError::NotEmpty { .. }), "{error}");
+    assert_eq!(names(&other), ["notes"]);
+}
+
+#[test]
+fn a_mount_point_is_refused_and_a_link_to_the_folder_is_followed() {
+    let error = check_free(Path::new("/proc")).unwrap_err();
+    assert!(matches!(error, FilesError::MountPoint { .. }), "{error}");
+    let made = made();
+    let (disk, home) = (made.folder.path().join("disk"), made.folder.path().join("home"));
+    fs::create_dir_all(disk.join("db")).unwrap();
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::symlink(disk.join("db"), made.db()).unwrap();
+    made.restored().unwrap();
+    assert!(made.db().is_symlink());
+    assert_eq!(
+        (names(&disk), names(&home)),
+        (vec!["db".to_owned()], vec!["db".to_owned()])
+    );
+    assert_eq!(rows(&opened(&made.db())), rows(&made.store));
 }
 
 #[test]
@@ -392,7 +428,7 @@ fn a_killed_restore_is_begun_again() {
 #[test]
 fn remains_of_a_killed_process_are_no_snapshot_and_are_removed() {
     let made = made();
-    let unfinished = made.snapshots().join(".new-29");
+    let unfinished = made.snapshots().join(".vibecoin-snapshot-29");
     fs::create_dir_all(unfinished.join("chunks")).unwrap();
     assert_eq!(list(&made.snapshots()).unwrap().len(), 1);
     // A running process holds the lock of its folder.
@@ -408,6 +444,32 @@ fn remains_of_a_killed_process_are_no_snapshot_and_are_removed() {
     create(&source, &made.snapshots(), &mut unwatched).unwrap();
     assert!(!unfinished.exists());
     assert_eq!(names(&made.snapshots()).len(), 1);
+}
+
+#[test]
+fn remains_in_a_home_are_removed_and_nothing_else() {
+    let made = made();
+    let home = made.db().parent().unwrap().to_owned();
+    let fetched = ".snapshot-7-0123456789abcdef";
+    for folder in [
+        ".db.restore",
+        fetched,
+        ".snapshot-notes",
+        "snapshots/.vibecoin-snapshot-7",
+    ] {
+        fs::create_dir_all(home.join(folder).join("chunks")).unwrap();
+    }
+    let clean = || clean(&home, &made.db(), &home.join("snapshots")).unwrap();
+    clean();
+    // A fetch goes on with its chunks until there is a database.
+    assert_eq!(
+        names(&home),
+        [".snapshot-7-0123456789abcdef", ".snapshot-notes", "snapshots"]
+    );
+    assert!(names(&home.join("snapshots")).is_empty());
+    made.restored().unwrap();
+    clean();
+    assert_eq!(names(&home), [".snapshot-notes", "db", "snapshots"]);
 }
 
 #[test]
@@ -434,6 +496,33 @@ fn snapshots_are_found_by_their_id_and_deleted() {
     delete(&find(&made.snapshots(), &name).unwrap()).unwrap();
     assert!(names(&made.snapshots()).is_empty());
     assert!(list(&made.folder.path().join("none")).unwrap().is_empty());
+}
+
+#[test]
+fn folders_that_are_no_snapshots_are_neither_listed_nor_deleted() {
+    let made = made();
+    let home = made.snapshots();
+    let name = "7-0123456789abcdef";
+    for folder in ["db", ".new-7", name] {
+        fs::create_dir(home.join(folder)).unwrap();
+        fs::write(home.join(folder).join("CURRENT"), "x").unwrap();
+    }
+    let error = find(&home, "db").unwrap_err();
+    assert!(matches!(error, FilesError::NotFound { .. }), "{error}");
+    for folder in ["db", ".new-7", name] {
+        let error = delete(&home.join(folder)).unwrap_err();
+        assert!(matches!(error, FilesError::NotASnapshot { .. }), "{error}");
+    }
+    // Remains of an earlier attempt are not in the way, and of a link only the link is removed.
+    let own = made.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let remains = home.join(format!(".vibecoin-snapshot-{own}"));
+    fs::create_dir_all(remains.join("chunks")).unwrap();
+    let link = home.join("8-0123456789abcdef");
+    std::os::unix::fs::symlink(made.path(), &link).unwrap();
+    delete(&link).unwrap();
+    made.verified().unwrap();
+    delete(made.path()).unwrap();
+    assert_eq!(names(&home), [".new-7", name, "db"]);
 }
 
 #[test]

@@ -196,7 +196,7 @@ pub enum DifferenceError {
         /// Position of the first that is missing, from zero.
         index: usize,
     },
-    /// The changes are not strictly ascending.
+    /// The changes are not strictly ascending from above zero, which is the key of no account.
     #[error("the change of account {account} is not above the one before it")]
     Order {
         /// Key of the account.

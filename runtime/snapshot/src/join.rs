@@ -312,7 +312,7 @@ impl JoinPlanner {
         self.bytes_done = self.bytes_done.saturating_add(bytes);
         self.advanced = self.now;
         if let Some(source) = self.sources.get_mut(&id) {
-            source.proved();
+            source.proved(self.now);
         }
     }
 
@@ -321,6 +321,8 @@ impl JoinPlanner {
         self.advance(now);
         let id = self.held.remove(&chunk)?;
         self.requeue(chunk);
+        // One that disconnected before the verdict is remembered, too.
+        self.sources.entry(id).or_default();
         self.leave(id, LeaveReason::Lied { chunk });
         Some(id)
     }
@@ -333,11 +335,18 @@ impl JoinPlanner {
         }
     }
 
-    /// A request to a source failed, or the source does not have the chunk. Without a request in flight it is the end of
-    /// a stream that was given up, and ignored.
+    /// A request to a source failed, or the source does not have the chunk. Without a request in flight, or without one
+    /// for that chunk, it is the end of a stream that was given up, and ignored.
     pub fn failed(&mut self, id: SourceId, lacks: Option<u32>, now: Micros) {
         self.advance(now);
-        if self.sources.get(&id).is_none_or(|source| source.in_flight == 0) {
+        let is_open = match lacks {
+            Some(chunk) => self
+                .in_flight
+                .get(&chunk)
+                .is_some_and(|request| request.source == id),
+            None => self.sources.get(&id).is_some_and(|source| source.in_flight > 0),
+        };
+        if !is_open {
             return;
         }
         let reason = lacks.map_or(LeaveReason::Failed, |chunk| LeaveReason::Lacks { chunk });

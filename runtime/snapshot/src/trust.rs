@@ -1,7 +1,9 @@
 //! The trust that a snapshot is checked against: the genesis file, and what was reached from it.
 
 use vibecoin_light::{LightError, ProofFile, verify_light_block};
-use vibecoin_primitives::{ChainParams, CommitCertificate, Hash, Header, Height, TimeMs, ValidatorSet};
+use vibecoin_primitives::{
+    BLOCK_VERSION, ChainParams, CommitCertificate, Hash, Header, Height, TimeMs, ValidatorSet,
+};
 
 use crate::SnapshotManifest;
 
@@ -39,6 +41,20 @@ pub enum TrustError {
     /// The certificate has signatures that the quorum does not need, or of strangers: a manifest has one form only.
     #[error("the certificate is not cut to the signatures that the quorum needs")]
     CertificateForm,
+    /// The block is of another version of the protocol.
+    #[error("the block has version {got}, expected {BLOCK_VERSION}")]
+    Version {
+        /// The version found.
+        got: u16,
+    },
+    /// The next block is decided by other validators.
+    #[error("the block's next validators are {got}, those of the trusted set are {expected}")]
+    NextValidators {
+        /// Hash of the trusted set.
+        expected: Hash,
+        /// Hash of the set found.
+        got: Hash,
+    },
     /// The block that led to the set is too old: keys that left the set since may sign another history.
     #[error(
         "the trusted block is {age_s} s old, trusted are {trust_period_s} s; name a newer height and hash"
@@ -149,8 +165,24 @@ impl TrustedSet {
         }
         let trust = vibecoin_light::Trust::new(self.genesis, &self.params, self.validators.clone());
         let hash = verify_light_block(&trust, &block)?.block;
+        self.check_header(header)?;
         self.check_pinned(header, hash)?;
         Ok(hash)
+    }
+
+    /// Checks what the light client does not need, and a store that begins with the block refuses.
+    fn check_header(&self, header: &Header) -> Result<(), TrustError> {
+        if header.version != BLOCK_VERSION {
+            return Err(TrustError::Version { got: header.version });
+        }
+        let expected = self.validators.hash();
+        if header.next_validators_hash != expected {
+            return Err(TrustError::NextValidators {
+                expected,
+                got: header.next_validators_hash,
+            });
+        }
+        Ok(())
     }
 
     fn check_pinned(&self, header: &Header, hash: Hash) -> Result<(), TrustError> {

@@ -24,8 +24,9 @@ pub type ChunkContents = (Vec<(Hash, AccountRow)>, Vec<(Hash, Hash, SlotRow)>);
 /// Only [`Restore::verify`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedChunk {
+    /// Id of the snapshot under whose manifest it was verified.
+    snapshot: Hash,
     index: u32,
-    hash: Hash,
     accounts: Vec<(Hash, AccountRow)>,
     slots: Vec<(Hash, Hash, SlotRow)>,
 }
@@ -210,8 +211,8 @@ impl Restore {
             _ => return Err(ChunkFault::OtherPlace),
         };
         Ok(VerifiedChunk {
+            snapshot: self.id,
             index,
-            hash: info.hash,
             accounts,
             slots,
         })
@@ -298,9 +299,13 @@ impl Restore {
         Ok(false)
     }
 
-    /// Notes that a verified chunk is kept. Returns false if it was already, or is of another snapshot.
+    /// Notes that a verified chunk is kept. Returns false if it was already, or was verified under another manifest: the
+    /// same chunk may be wrong beside other chunks.
     pub fn record(&mut self, chunk: &VerifiedChunk) -> bool {
-        let Some(info) = self.info(chunk.index).filter(|info| info.hash == chunk.hash) else {
+        if chunk.snapshot != self.id {
+            return false;
+        }
+        let Some(info) = self.info(chunk.index) else {
             return false;
         };
         let bytes = u64::from(info.bytes);

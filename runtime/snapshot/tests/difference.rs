@@ -267,6 +267,17 @@ fn changes_left_out_added_or_altered_do_not_lead_to_the_certified_state() {
         matches!(stray, DifferenceError::StorageRoot { account, .. } if account == key(1)),
         "{stray}"
     );
+    for change in [
+        RowChange::NoAccount(Hash::ZERO),
+        RowChange::NoSlot(Hash::ZERO, Hash([1; 32])),
+        RowChange::Slot(Hash::ZERO, slot),
+    ] {
+        let of_zero = forged(|changes| changes.insert(0, change));
+        assert!(
+            matches!(of_zero, DifferenceError::Order { account } if account.is_zero()),
+            "{of_zero}"
+        );
+    }
     let swapped = forged(|changes| changes.swap(2, 3));
     assert!(matches!(swapped, DifferenceError::Order { .. }), "{swapped}");
     let doubled = forged(|changes| changes.insert(1, changes[0].clone()));

@@ -12,7 +12,7 @@
 mod world;
 
 use proptest::prelude::*;
-use vibecoin_primitives::{Hash, Height, Round, TimeMs, account_key};
+use vibecoin_primitives::{Hash, Header, Height, Round, TimeMs, account_key};
 use vibecoin_snapshot::{
     BuildError, Builder, ChunkFault, ChunkSizes, Restore, SnapshotError, SnapshotManifest, TrustError,
     TrustedBlock, TrustedSet,
@@ -208,6 +208,19 @@ fn every_flipped_byte_of_a_chunk_is_refused_by_name_and_leaves_no_trace() {
 }
 
 #[test]
+fn a_chunk_that_two_snapshots_list_is_recorded_where_it_was_verified() {
+    let plan = vec![(1, Vec::new()), (2, Vec::new())];
+    let (first, second) = (World::new(&plan, 7), World::new(&plan, 8));
+    let (one, two) = (first.snapshot(small()), second.snapshot(small()));
+    assert_eq!(one.infos(), two.infos());
+    let chunk = one.restore(&first).verify(0, &one.chunks[0]).unwrap();
+    let mut restore = two.restore(&second);
+    assert!(!restore.record(&chunk));
+    assert_eq!(restore.missing_count(), two.chunks.len());
+    assert!(one.restore(&first).record(&chunk));
+}
+
+#[test]
 fn the_chunk_of_another_snapshot_is_not_recorded() {
     let world = World::usual();
     let other = World::new(&vec![(1, Vec::new())], 7);
@@ -261,6 +274,30 @@ fn another_chain_another_set_and_an_old_certificate_are_refused() {
     assert!(
         foreign.contains("signatures in the certificate does not hold"),
         "{foreign}"
+    );
+}
+
+#[test]
+fn a_certified_block_of_another_version_or_before_another_set_is_refused() {
+    let world = World::usual();
+    let certified = |change: fn(&mut Header)| {
+        refusal(&world, |snapshot| {
+            change(&mut snapshot.manifest.header);
+            let full = certify(&GENESIS, &snapshot.manifest.header, Round(1), &keys());
+            *snapshot = SnapshotManifest::new(
+                snapshot.manifest.clone(),
+                Some(full),
+                world.params.fault_model,
+                &world.set,
+            );
+        })
+    };
+    let version = certified(|header| header.version = 9);
+    assert_eq!(version, SnapshotError::Trust(TrustError::Version { got: 9 }));
+    let next = certified(|header| header.next_validators_hash = Hash([1; 32]));
+    assert!(
+        matches!(next, SnapshotError::Trust(TrustError::NextValidators { got, .. }) if got == Hash([1; 32])),
+        "{next}"
     );
 }
 

@@ -23,7 +23,7 @@ mod state;
 pub use protocol::{
     consensus_messages, guard_entries, log_records, messages, polka_certificate, round_certificate,
 };
-pub use state::{KnownState, known_state, proof_file, proof_trust};
+pub use state::{KnownState, known_state, proof_file, proof_trust, snapshot_block};
 pub use vibecoin_tests_support::key;
 use vibecoin_tests_support::{opening, sign_part};
 

@@ -233,6 +233,19 @@ pub fn proof_file() -> ProofFile {
     )
 }
 
+/// The block of [`proof_file`] with the same validators for the next block, as a snapshot needs it, and its certificate
+/// by all of them.
+#[must_use]
+pub fn snapshot_block() -> (Header, CommitCertificate) {
+    let (header, _) = known_state().block();
+    let header = Header {
+        next_validators_hash: header.validators_hash,
+        ..header
+    };
+    let certificate = certify(&GENESIS, &header, Round(0), &[2, 3, 4, 5].map(key));
+    (header, certificate)
+}
+
 /// Trust anchors of a verifier of [`proof_file`].
 #[must_use]
 pub fn proof_trust() -> Trust {

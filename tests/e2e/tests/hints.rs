@@ -1066,7 +1066,7 @@ fn hints_of_a_node_that_does_not_start() {
     let without_key = hint.value("--home");
     let beyond = ["--home", &without_key, "--yes", "db", "rewind", "--to", "1000000"];
     let hint = rows.hint(&bare(&beyond));
-    assert!(hint.0.contains("up to "), "{}", hint.0);
+    assert!(hint.0.contains("from 0 to "), "{}", hint.0);
     let _rewound = bare(&[&beyond[..5], &[hint.option("--to"), "0"]].concat()).ok();
     fs::remove_dir_all(&without_key).unwrap();
 

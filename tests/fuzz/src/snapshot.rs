@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::LazyLock;
 
-use vibecoin_light::ProofFile;
 use vibecoin_primitives::{AccountRow, Encoded, Hash, SlotRow, account_key, decode, encode, slot_key};
 use vibecoin_snapshot::difference::DifferenceChunk;
 use vibecoin_snapshot::{
@@ -59,10 +58,10 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
         .collect();
     let account_trie = trie(Trie::accounts(Hash::ZERO), leaves, &mut nodes);
 
-    let ProofFile::V1(block) = values::proof_file();
+    let (header, certificate) = values::snapshot_block();
     let builder = Builder {
         sizes: ChunkSizes::small(0, 0),
-        ..Builder::new(values::GENESIS, block.header)
+        ..Builder::new(values::GENESIS, header)
     };
     let mut chunks = BTreeMap::new();
     let manifest = builder
@@ -86,10 +85,12 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
         .collect();
     Known {
         trust: TrustedSet::genesis(values::GENESIS, values::crash_params(), values::validator_set()),
-        snapshot: SnapshotManifest {
+        snapshot: SnapshotManifest::new(
             manifest,
-            certificate: block.certificate,
-        },
+            Some(certificate),
+            values::crash_params().fault_model,
+            &values::validator_set(),
+        ),
         chunks,
     }
 });

@@ -164,7 +164,7 @@ fn proof(context: &Context, account: &str, out: PathBuf, force: bool, at: &At) -
     let file = ProofFile::from_bytes(bytes)
         .map_err(|error| CliError::unverified(format!("the node sent no proof: {error}")))?;
     let mut json = json!({
-        "file": out,
+        "file": out.display().to_string(),
         "bytes": bytes.len(),
         "height": found.header.height,
         "blockHash": found.header.hash,

@@ -81,7 +81,8 @@ impl ConfigCommand {
                         _ => error,
                     }
                 })?;
-                Ok(Answer::new(json!({ "file": path })).text(format!("wrote {}", path.display())))
+                Ok(Answer::new(json!({ "file": path.display().to_string() }))
+                    .text(format!("wrote {}", path.display())))
             }
             Self::Get { key } => get(&loaded()?, &key, running()?.as_ref()),
         }
@@ -143,7 +144,7 @@ fn check(context: &Context, file: Option<PathBuf>) -> Result<Answer, CliError> {
         .filter(|(_, _, origin)| *origin != vibecoin_config::Origin::Default)
         .count();
     Ok(
-        Answer::new(json!({ "valid": true, "file": path, "keysSet": set }))
+        Answer::new(json!({ "valid": true, "file": path.display().to_string(), "keysSet": set }))
             .text(format!("{} is valid and sets {set} keys", path.display())),
     )
 }

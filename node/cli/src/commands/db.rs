@@ -252,13 +252,18 @@ fn rewind(context: &Context, paths: &Paths, config: &Config, to: Height) -> Resu
         );
     }
     let store = open(&paths.db, config)?;
-    let from = store.head().height;
-    let target = store.reader().header(to)?.ok_or_else(|| {
+    let (base, from) = (store.base().height, store.head().height);
+    let target = match store.reader().header(to) {
+        // The database began with a snapshot of a later block.
+        Err(StorageError::Pruned { .. }) => None,
+        found => found?,
+    };
+    let target = target.ok_or_else(|| {
         CliError::new(
             Exit::NotFound,
-            format!("there is no block {to} to go back to: the head is at {from}"),
+            format!("there is no block {to} to go back to: the database has {base} to {from}"),
         )
-        .hint(format!("name a height up to {from} with --to"))
+        .hint(format!("name a height from {base} to {from} with --to"))
     })?;
     // First the witness: if it is ahead of the database, blocks may be lost.
     if files::exists(&paths.witness)? {

@@ -161,12 +161,12 @@ impl GenesisCommand {
             }),
             Self::Validate { file } => {
                 let (path, _, built) = built(file)?;
-                Ok(
-                    Answer::new(
-                        json!({ "valid": true, "file": path, "genesisHash": built.hash.to_string() }),
-                    )
-                    .text(format!("{} is valid: {}", path.display(), built.hash)),
-                )
+                Ok(Answer::new(json!({
+                    "valid": true,
+                    "file": path.display().to_string(),
+                    "genesisHash": built.hash.to_string(),
+                }))
+                .text(format!("{} is valid: {}", path.display(), built.hash)))
             }
             Self::Hash { file } => {
                 let hash = built(file)?.2.hash.to_string();
@@ -284,7 +284,7 @@ fn new(genesis: &Genesis, out: Option<&Path>, force: bool) -> Result<Answer, Cli
             missing(genesis)
         ),
     };
-    Ok(Answer::new(json!({ "file": path, "genesisHash": hash })).text(said))
+    Ok(Answer::new(json!({ "file": path.display().to_string(), "genesisHash": hash })).text(said))
 }
 
 /// The missing parts of a draft without other faults.
@@ -311,7 +311,9 @@ fn change(path: &Path, edit: impl FnOnce(&mut Genesis) -> Result<(), CliError>) 
     })?;
     let hash = genesis.build().ok().map(|built| built.hash.to_string());
     files::write(path, &genesis.to_toml(), true)?;
-    Ok(Answer::new(json!({ "file": path, "genesisHash": hash })))
+    Ok(Answer::new(
+        json!({ "file": path.display().to_string(), "genesisHash": hash }),
+    ))
 }
 
 fn show(genesis: &Genesis, built: &BuiltGenesis) -> Result<Value, CliError> {

@@ -99,7 +99,7 @@ impl InitArgs {
         };
         let built = context.built_genesis()?;
         let mut json = json!({
-            "home": home,
+            "home": home.display().to_string(),
             "chainId": built.as_ref().map(|built| built.params.network.clone()),
             "genesisHash": built.as_ref().map(|built| built.hash.to_string()),
             "validatorKey": validator,
@@ -151,7 +151,7 @@ impl InitArgs {
     }
 }
 
-/// Makes the database of the home, and returns the description of the snapshot.
+/// Makes the database of the home, unless an earlier call has, and returns the description of the snapshot.
 fn restore(
     context: &Context,
     paths: &Paths,
@@ -159,10 +159,12 @@ fn restore(
     genesis: &BuiltGenesis,
 ) -> Result<serde_json::Value, CliError> {
     let _lock = HomeLock::acquire(&paths.home)?;
+    let config = context.config()?;
+    if let Some(info) = source.restored_before(paths, &config)? {
+        return Ok(snapshots::view(&info));
+    }
     let mut meter = Meter::on_stderr(context.globals.no_progress);
-    let (info, _) = source.into_home(genesis, paths, &context.config()?, &mut |progress| {
-        meter.print(progress)
-    })?;
+    let (info, _) = source.into_home(genesis, paths, &config, &mut |progress| meter.print(progress))?;
     Ok(snapshots::view(&info))
 }
 

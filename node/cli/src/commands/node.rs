@@ -145,7 +145,8 @@ impl NodeArgs {
             return Ok(true);
         };
         if files::exists(&paths.db.join("CURRENT"))? {
-            tracing::info!(target: "node", snapshot = %source.display(),
+            let height = Source::of(source).ok().and_then(|source| source.height());
+            tracing::info!(target: "node", snapshot = %source.display(), snapshot_height = height,
                            "the home has a database: the snapshot is not used");
             return Ok(true);
         }

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use vibecoin_config::{Config, Paths};
+use vibecoin_config::Paths;
 use vibecoin_keystore::{HomeLock, KeyError};
 use vibecoin_primitives::Height;
 use vibecoin_snapshots::{Listed, Snapshot, SnapshotInfo, delete, find, list, pack, verify};
-use vibecoin_storage::{Store, StoreConfig};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -134,7 +133,7 @@ fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError> {
         Err(KeyError::Locked { .. }) => return Ok(Answer::new(snapshots::running::create(context, dir)?)),
         lock => lock?,
     };
-    let store = open(&paths.db, &config)?;
+    let store = snapshots::open(&paths.db, &config)?;
     if store.head().height == Height::ZERO {
         return Err(snapshots::no_block(home));
     }
@@ -144,16 +143,6 @@ fn create(context: &Context, dir: Option<&Path>) -> Result<Answer, CliError> {
         meter.print(progress)
     })?;
     Ok(Answer::new(snapshots::view(&info)))
-}
-
-/// Opens the store of a stopped node: no state is materialised in the background.
-fn open(db: &Path, config: &Config) -> Result<Store, CliError> {
-    let mut store = StoreConfig {
-        background: false,
-        ..StoreConfig::default()
-    };
-    store.rocks.block_cache_bytes = usize::try_from(config.storage.block_cache_bytes).unwrap_or(usize::MAX);
-    Ok(Store::open_path(db, None, store)?)
 }
 
 fn listed(all: &[Listed]) -> Answer {
@@ -248,7 +237,7 @@ fn restored(context: &Context, path: &Path, into: &Path) -> Result<Answer, CliEr
         paths.db.display()
     );
     let more = json!({
-        "home": into,
+        "home": into.display().to_string(),
         "accounts": home.accounts.to_string(),
         "slots": home.slots.to_string(),
     });
@@ -267,7 +256,7 @@ fn deleted(folder: &Path, id: &str) -> Result<Answer, CliError> {
     let path = find(folder, id)?;
     // A damaged one has no description.
     let view = Snapshot::open(&path).map_or_else(
-        |_| json!({ "path": path }),
+        |_| json!({ "path": path.display().to_string() }),
         |snapshot| snapshots::view(&snapshot.info()),
     );
     delete(&path)?;

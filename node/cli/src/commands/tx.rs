@@ -301,7 +301,7 @@ fn operations(
 
 fn written(path: &Path, text: &str, force: bool) -> Result<Answer, CliError> {
     files::write_out(path, text, force)?;
-    Ok(Answer::new(json!({ "file": path })).text(format!("wrote {}", path.display())))
+    Ok(Answer::new(json!({ "file": path.display().to_string() })).text(format!("wrote {}", path.display())))
 }
 
 fn sign_file(

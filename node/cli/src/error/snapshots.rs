@@ -26,8 +26,13 @@ impl From<FilesError> for CliError {
             FilesError::Exists { .. } => Self::new(Exit::Failure, message).reason("exists").hint(
                 "`vibecoin snapshot list` shows the snapshots of a home; `vibecoin snapshot delete ID` removes one",
             ),
-            FilesError::HasDatabase { .. } => Self::new(Exit::Failure, message).reason("exists").hint(
-                "restore into a home without a database: name another home, or move that folder away",
+            FilesError::HasDatabase { .. } | FilesError::NotEmpty { .. } => {
+                Self::new(Exit::Failure, message).reason("exists").hint(
+                    "restore into a home without a database: name another home, or move that folder away",
+                )
+            }
+            FilesError::MountPoint { .. } => Self::new(Exit::Failure, message).hint(
+                "set storage.db_dir in the configuration to a folder below that mount point",
             ),
             FilesError::Space { path, .. } => Self::new(Exit::DiskFull, message).hint(format!(
                 "free some space: `df {}` shows how much there is",

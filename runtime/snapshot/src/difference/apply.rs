@@ -68,7 +68,8 @@ impl Difference {
         for change in self.chunks.iter().flatten().flat_map(|chunk| &chunk.changes) {
             let key = change.key();
             let account = key.0;
-            if before.replace(key).is_some_and(|before| before >= key) {
+            // Zero is the owner of the account trie, and the key of no account.
+            if account.is_zero() || before.replace(key).is_some_and(|before| before >= key) {
                 return Err(DifferenceError::Order { account });
             }
             if let RowChange::Slot(_, row) = change

@@ -63,11 +63,15 @@ impl Source {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Notes that a chunk proved right.
-    pub(super) fn proved(&mut self) {
-        self.failures = 0;
-        if matches!(self.standing, Standing::Paused { .. }) {
-            self.standing = Standing::Good;
+    /// Notes that a chunk proved right. One that was delivered before the source was left does not end its pause.
+    pub(super) fn proved(&mut self, now: Micros) {
+        match self.standing {
+            Standing::Paused { until } if until > now => {}
+            Standing::Paused { .. } => {
+                self.failures = 0;
+                self.standing = Standing::Good;
+            }
+            _ => self.failures = 0,
         }
     }
 

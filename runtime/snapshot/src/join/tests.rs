@@ -4,6 +4,8 @@
 
 use super::*;
 
+mod late;
+
 const MS: u64 = 1_000;
 const S: u64 = 1_000 * MS;
 const CHUNK: u32 = 500_000;
