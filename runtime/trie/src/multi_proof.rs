@@ -28,8 +28,8 @@
 //! Refused before any hashing: more than [`MULTI_PROOF_BYTES_MAX`] bytes or [`MULTI_PROOF_KEYS_MAX`] contents
 //! without a branch, unknown tags, a hash that is zero, a branch with no open slot or one child, an extension before
 //! anything but a branch, a path deeper than a key, bits without a group, and bytes left over. Refused beside
-//! the keys: an open slot or an extension's branch without a key, a key in a closed slot, and a branch that has fewer
-//! than two children because its open slots are empty. So a list of keys has one proof.
+//! the keys: an open slot or an extension's branch without a key, a key in a closed slot, and a branch of empty slots
+//! alone, which has the hash of an empty slot. So a list of keys has one proof.
 
 use crate::nibbles::{KEY_NIBBLES, packed_len};
 use crate::path::{END_DIVERGING, END_EMPTY, Flaw, Input};

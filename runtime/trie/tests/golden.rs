@@ -118,8 +118,8 @@ fn proofs_of_prefixes_and_of_many_keys_are_the_frozen_ones() {
     assert_eq!(
         fingerprint_of_many(&Trie::storage(Hash([7; 32]), Hash::ZERO)),
         [
-            "0xb1ca498d8fc87d4d0db5353045815f5a349f3a4194b2b92708e4094d6013ebcd",
-            "0x8cedef73758550d666297b8af31948d71cdfe0d6a6d12eef9ca25ad81063ee11"
+            "0x953e118a7da604852fc92e59e3e4c39e7bf06d1ca672d6acacf24255f45da6cc",
+            "0x066fd56985e0a97c6496ebbf62aa61fecae0f46f3d66093f691088adb3d3dcb2"
         ]
     );
 }

@@ -347,7 +347,7 @@ fn an_empty_slot_has_no_second_form() {
         assert!(
             matches!(
                 judge(world, &root, &bytes, &absent),
-                Err(MultiProofError::WrongShape { detail, .. }) if detail == "a branch has fewer than two children"
+                Err(MultiProofError::WrongShape { detail, .. }) if detail == "a branch has no child"
             ),
             "{bytes:02x?}"
         );
