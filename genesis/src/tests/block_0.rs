@@ -7,7 +7,7 @@ fn the_hash_of_a_fixed_file_never_changes() {
     let hash = genesis().build().unwrap().hash;
     assert_eq!(
         hash.to_string(),
-        "0x9d59cc747b87b137a35e40ad7173c91f96082a1be075e36aadfdad28b37935a0"
+        "0x5f4131e90ff629057f0b61fe1c0da333e0df8e5ef2e84a59c2f67a18675dce93"
     );
 }
 

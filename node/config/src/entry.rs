@@ -14,12 +14,13 @@ pub(crate) const NAME_CHARS_MAX: usize = 64;
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 /// Targets of this program's own log lines.
-pub(crate) const TARGETS: [&str; 7] = [
+pub(crate) const TARGETS: [&str; 8] = [
     "node",
     "node::chain",
     "node::consensus",
     "node::network",
     "node::poh",
+    "node::snapshot",
     "node::sync",
     "rpc",
 ];
