@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Also when it is started with `sh`.
-[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+# Also when it is started with `sh`, or in POSIX mode.
+case ${BASH_VERSION:+:$SHELLOPTS}: in : | *:posix:*) exec env -u POSIXLY_CORRECT -u POSIX_PEDANTIC -u SHELLOPTS bash "$0" "$@" ;; esac
 # Snapshots of the devnet: one is made, or a new node begins with one.
 # shellcheck source=scripts/prelude.sh
 . "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/prelude.sh"

@@ -34,12 +34,12 @@ struct State {
 }
 
 impl Snapshots {
-    /// The maker of a store's snapshots.
+    /// The maker of a store's snapshots. Their paths are read by processes in other folders: they are absolute.
     pub fn new(store: Arc<Store>, shared: Arc<Shared>, folder: PathBuf) -> Self {
         Self {
             store,
             shared,
-            folder,
+            folder: std::path::absolute(&folder).unwrap_or(folder),
             state: Arc::default(),
         }
     }
