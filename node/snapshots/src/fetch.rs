@@ -41,7 +41,7 @@ impl Fetched {
 
 /// Fetches the snapshot whose files are below `url`, `http://HOST[:PORT]/PATH`, into a folder of its own in `into`.
 ///
-/// What an earlier fetch of the same snapshot left there is not fetched again; what is left of others is removed.
+/// Chunks that an interrupted fetch of the same snapshot stored there are reused; leftovers of other snapshots are removed.
 /// Memory: one chunk, packed and unpacked, and the manifest.
 ///
 /// # Errors
@@ -93,7 +93,7 @@ fn begin(into: &Path, restore: &Restore) -> Result<PathBuf, FilesError> {
     let folder = into.join(format!("{FETCHED}{name}"));
     remove_fetched(into, Some(&folder))?;
     let chunks = folder.join(CHUNKS);
-    // For what is missing and for the database behind it, so that not all is fetched in vain.
+    // For the missing chunks and the database, checked before the first request.
     let is_there = |info: &&ChunkInfo| chunks.join(layout::chunk_name(info)).exists();
     let kept = manifest
         .chunks

@@ -178,7 +178,7 @@ impl<C: Calls> Gate<C> {
 
     /// Holds an answer back that reports a used up budget, if its caller repeats such calls instead of waiting. Some
     /// hundred of these clients made 6,000 calls a second, as much work as serving others. Meanwhile the seat is
-    /// free for whoever needs one.
+    /// available to other connections.
     async fn hold_back(&self, answer: MethodResponse) -> MethodResponse {
         if answer.extensions().get::<RateLimited>().is_none() {
             return answer;

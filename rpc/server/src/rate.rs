@@ -20,7 +20,8 @@ const DEBT_MAX: i64 = 10;
 /// refused.
 const DEBT_DEEP: i64 = DEBT_MAX / 2;
 
-/// Refused calls in a row from which on a caller repeats them: more than a client that is told to wait has on their way.
+/// Minimum number of consecutive refused calls that shows a caller to ignore `retryAfterMs`; a client that backs off has
+/// fewer in flight.
 const REPEATED_FROM: u32 = 10;
 
 /// Budgets of all callers.
@@ -77,7 +78,7 @@ impl RateLimiter {
         });
     }
 
-    /// Returns true if so many calls of `address` were refused in a row that it does not wait as it is told.
+    /// Returns true if `address` ignores `retryAfterMs`: at least [`REPEATED_FROM`] consecutive calls were refused.
     pub(crate) fn repeats(&self, address: IpAddr) -> bool {
         let buckets = self.buckets.lock();
         let bucket = buckets.get(&subject(address));

@@ -39,7 +39,7 @@ fn rows(world: &World) -> Rows {
     accounts.chain(slots).collect()
 }
 
-/// What a block changed that leads from one state to the other.
+/// The state diff of a block that leads from one state to the other.
 fn diff(from: &World, to: &World) -> StateDiff {
     let (old, new) = (rows(from), rows(to));
     let keys: BTreeSet<_> = old.keys().chain(new.keys()).copied().collect();

@@ -1,4 +1,4 @@
-//! Requests: which ranges are asked for, of whom, and when.
+//! Requests: the ranges requested, the peers asked, and the times.
 
 use super::*;
 
